@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from tracescribe.agents.claims import FeatureAt, Frozen, Predicate
+from tracescribe.tracer.provenance import sha256_json
 
 Role = Literal["input", "intermediate", "relation", "output", "suppressor", "other"]
 Outcome = Literal["supported", "refuted", "inconclusive", "untested"]
@@ -80,6 +81,12 @@ class Supernode(Frozen):
     role: Role
     members: tuple[FeatureAt, ...] = Field(min_length=1)
     influence: float = Field(default=0.0, ge=0)
+
+
+def supernode_sha256(supernode: Supernode) -> str:
+    """Hash of a supernode's id and members: what the registry fixes before a claim may name it."""
+    members = sorted([m.layer, m.position, m.feature] for m in supernode.members)
+    return sha256_json([supernode.supernode_id, members])
 
 
 class SupernodeEdge(Frozen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -15,8 +15,24 @@ from tracescribe.agents.findings import (
     Supernode,
     SupernodeEdge,
     Verdict,
+    supernode_sha256,
 )
-from tracescribe.tracer.errors import ReportError
+from tracescribe.agents.registration import Registration, verify_chain
+from tracescribe.tracer.errors import RegistrationError, ReportError
+
+__all__ = [
+    "REPORT_SCHEMA",
+    "CircuitReport",
+    "Cost",
+    "Provenance",
+    "Registration",
+    "Sentence",
+    "StepFailure",
+    "TargetLogit",
+    "Unexplained",
+    "parse_report",
+    "validate_report",
+]
 
 REPORT_SCHEMA = "tracescribe-report/1"
 
@@ -26,26 +42,6 @@ class Sentence(Frozen):
 
     text: str = Field(min_length=1)
     claims: tuple[str, ...] = Field(min_length=1)
-
-
-class Registration(Frozen):
-    """One entry of the append-only claim registry; entries are hash-chained.
-
-    Attributes:
-        sequence: place in the log, from 0, shared by registrations and experiments.
-        event: `registered` (a claim is fixed), `planned` (its experiment is fixed), `measured` (its result is in).
-        subject: the claim id.
-        sha256: content hash of the claim, plan or measurement.
-        previous: chain hash of the entry before; 64 zeros for the first.
-        chain: SHA-256 of this entry's other fields.
-    """
-
-    sequence: int = Field(ge=0)
-    event: Literal["registered", "planned", "measured"]
-    subject: str
-    sha256: str
-    previous: str
-    chain: str
 
 
 class Unexplained(Frozen):
@@ -182,10 +178,26 @@ def _order_faults(report: CircuitReport) -> list[str]:
             later = at.get((event, claim.claim_id))
             if later is not None and (entry is None or later.sequence < entry.sequence):
                 faults.append(f"claim {claim.claim_id} was {event} before it was registered")
+    faults += _member_faults(report, at)
     measured = {plan.claim_id for plan in report.plans}
     for verdict in report.verdicts:
         if verdict.outcome in ("supported", "refuted") and verdict.claim_id not in measured:
             faults.append(f"claim {verdict.claim_id} is {verdict.outcome} without an experiment")
+    return faults
+
+
+def _member_faults(report: CircuitReport, at: Mapping[tuple[str, str], Registration]) -> list[str]:
+    """Supernodes that a claim names, but whose members were not fixed before it, or were changed after."""
+    members = {s.supernode_id: supernode_sha256(s) for s in report.supernodes}
+    faults: list[str] = []
+    for claim in report.claims:
+        registered = at.get(("registered", claim.claim_id))
+        for supernode in supernodes_of(claim):
+            defined = at.get(("defined", supernode))
+            if defined is None or (registered is not None and defined.sequence > registered.sequence):
+                faults.append(f"supernode {supernode} was not defined before claim {claim.claim_id}")
+            elif supernode in members and members[supernode] != defined.sha256:
+                faults.append(f"the members of supernode {supernode} differ from what was defined")
     return faults
 
 
@@ -197,6 +209,10 @@ def validate_report(report: CircuitReport) -> None:
             or changed afterwards, or a verdict without an experiment.
     """
     faults = _id_faults(report) + _order_faults(report)
+    try:
+        verify_chain(report.registry)
+    except RegistrationError as error:
+        faults.append(str(error))
     if faults:
         raise ReportError(f"report {report.report_id} breaks its contract: " + "; ".join(faults))
 

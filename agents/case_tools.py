@@ -1,0 +1,242 @@
+"""The metered, typed acts that an agent may take on one case, and the registry that watches their order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tracescribe.agents.budget import Budget, Meter
+from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.registry import ClaimRegistry
+from tracescribe.tracer.blinding import blind
+from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError
+from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, NodeKind
+from tracescribe.tracer.prune import PruneSettings, prune
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tracescribe.agents.toolbox import Toolbox
+    from tracescribe.tracer.evidence_store import EvidenceStore, FeatureEvidence
+    from tracescribe.tracer.interventions import CleanRun, InterventionResult, Row
+    from tracescribe.tracer.models import LanguageModel
+    from tracescribe.tracer.transcoders import TranscoderSet
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says after a prompt.
+
+    Attributes:
+        prompt: as it was given.
+        token: most probable next token.
+        probability: of that token.
+    """
+
+    prompt: str
+    token: str
+    probability: float
+
+
+class CaseTools:
+    """Acts on one case. Every act that runs the model is charged to the meter before it happens.
+
+    Attributes:
+        case: as given, its graph blinded.
+        seed: of every random draw that this case needs.
+        meter: what is spent.
+        registry: what was fixed, in order.
+        full: the unpruned graph (an imported graph: as it came).
+        pruned: the graph that agents look at.
+    """
+
+    def __init__(self, toolbox: Toolbox, case: InterpretationCase, budget: Budget, *, seed: int = 0) -> None:
+        self.toolbox = toolbox
+        self.seed = seed
+        self.meter = Meter(budget)
+        self.registry = ClaimRegistry()
+        self._traces: dict[str, AttributionGraph] = {}
+        self._clean: dict[tuple[int, ...], CleanRun] = {}
+        self._claims = 0
+        self._supernodes = 0
+        self.full = self._open_graph(case)
+        self.case = case
+        self.pruned = self._prune(self.full)
+
+    # -- what is at hand ----------------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> EvidenceStore | None:
+        """The corpus scan; None without one, or where the graph belongs to other weights."""
+        return self.toolbox.evidence if self._owns_graph() else None
+
+    @property
+    def can_test(self) -> bool:
+        """Whether the model that this graph was traced from is at hand."""
+        return self.why_untestable() is None
+
+    def why_untestable(self) -> str | None:
+        """Why no claim about this graph can be tested, or None if claims can be."""
+        if self.toolbox.model is None or self.toolbox.transcoders is None:
+            return "no model weights: the graph was imported alone"
+        if not self._owns_graph():
+            return "the loaded weights are not those that this graph was traced from"
+        return None
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model.
+
+        Raises:
+            InterventionError: there is none.
+        """
+        if self.toolbox.model is None:
+            raise InterventionError("no model weights are loaded; load the model to run or test anything")
+        return self.toolbox.model
+
+    @property
+    def transcoders(self) -> TranscoderSet:
+        """The transcoders.
+
+        Raises:
+            InterventionError: there are none.
+        """
+        if self.toolbox.transcoders is None:
+            raise InterventionError("no transcoders are loaded; load them to trace or test anything")
+        return self.toolbox.transcoders
+
+    def rng(self, *purpose: str) -> np.random.Generator:
+        """A generator for one purpose, the same in every run with this seed, whatever else was drawn before."""
+        digest = hashlib.sha256("\0".join([str(self.seed), *purpose]).encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+    def new_claim_id(self) -> str:
+        """The next free claim id: c1, c2, ..."""
+        self._claims += 1
+        return f"c{self._claims}"
+
+    def new_supernode_id(self) -> str:
+        """The next free supernode id: s1, s2, ..."""
+        self._supernodes += 1
+        return f"s{self._supernodes}"
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def evidence(self, ref: FeatureRef) -> FeatureEvidence | None:
+        """Contexts, density and logit effects of one feature; None where it was never seen to fire, or without a scan."""
+        return None if self.store is None else self.store.feature(ref)
+
+    def predict(self, prompts: Sequence[str]) -> tuple[Prediction, ...]:
+        """The model's answer to each prompt, in one batch.
+
+        Raises:
+            PromptError: a prompt is empty, too long or has unknown words.
+            BudgetExceededError: the forward passes are used up.
+        """
+        import torch
+
+        if not prompts:
+            return ()
+        encoded = [self.model.encode(prompt) for prompt in prompts]
+        self.meter.charge(forward_passes=len(prompts))
+        width = max(len(ids) for ids in encoded)
+        batch = torch.zeros(
+            len(encoded), width, dtype=torch.int64
+        )  # the model is causal: padding behind changes nothing
+        for row, ids in enumerate(encoded):
+            batch[row, : len(ids)] = ids
+        last = torch.tensor([len(ids) - 1 for ids in encoded])
+        with torch.inference_mode():
+            logits = self.model.hf(input_ids=batch).logits[torch.arange(len(encoded)), last].float()
+        best = torch.softmax(logits, dim=-1).max(dim=-1)
+        return tuple(
+            Prediction(prompt, self.model.token_text(int(token)), float(p))
+            for prompt, token, p in zip(prompts, best.indices, best.values, strict=True)
+        )
+
+    def trace(self, prompt: str) -> AttributionGraph:
+        """The pruned attribution graph of another prompt (a donor); traced once, then remembered.
+
+        Raises:
+            PromptError: the model cannot read the prompt.
+            BudgetExceededError: the forward passes are used up.
+        """
+        if prompt not in self._traces:
+            self._traces[prompt] = self._prune(self._attribute(prompt))
+        return self._traces[prompt]
+
+    # -- acting -------------------------------------------------------------------------------------------------------
+
+    def prompt_tokens(self) -> Tensor:
+        """Token ids of the case's prompt, `[n_pos]`."""
+        import torch
+
+        if self.full.token_ids:
+            return torch.tensor(self.full.token_ids, dtype=torch.int64)
+        return self.model.encode(self.full.prompt)
+
+    def clean(self) -> CleanRun:
+        """The untouched run of the case's prompt, computed once."""
+        from tracescribe.tracer.interventions import clean_run
+
+        tokens = self.prompt_tokens()
+        key = tuple(int(t) for t in tokens)
+        if key not in self._clean:
+            self.meter.charge(forward_passes=1)
+            self._clean[key] = clean_run(self.model, self.transcoders, tokens)
+        return self._clean[key]
+
+    def intervene(self, rows: Sequence[Row], *, read: Sequence[FeatureNode] = ()) -> InterventionResult:
+        """Run many interventions on the case's prompt at once: MLPs react, attention is recomputed.
+
+        Raises:
+            BudgetExceededError: the forward passes are used up.
+            InterventionError: an edit outside the model, or one that is not finite.
+        """
+        from tracescribe.tracer.interventions import InterventionSettings, intervene
+
+        clean = self.clean()
+        self.meter.charge(forward_passes=len(rows))
+        settings = InterventionSettings(mode="open", freeze_attention=False)
+        return intervene(self.model, self.transcoders, clean, rows, settings, read=read)
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _open_graph(self, case: InterpretationCase) -> AttributionGraph:
+        if case.graph is not None:
+            graph = blind(case.graph)
+        elif case.prompt is not None:
+            graph = self._attribute(case.prompt)
+        else:
+            raise SettingError(f"case {case.case_id!r} has neither a prompt nor a graph")
+        if graph.target_logit is None:
+            raise GraphFormatError("the graph has no output tokens (logit nodes), so there is nothing to explain")
+        return graph
+
+    def _attribute(self, prompt: str) -> AttributionGraph:
+        from tracescribe.tracer.attribution import attribute
+
+        if self.toolbox.model is None or self.toolbox.transcoders is None:
+            raise PromptError("a prompt needs model weights and transcoders; load them, or give a saved graph instead")
+        self.meter.charge(forward_passes=1)
+        return attribute(self.toolbox.model, self.toolbox.transcoders, prompt)
+
+    def _prune(self, graph: AttributionGraph) -> AttributionGraph:
+        thresholds = self.toolbox.pruning
+        return prune(graph, PruneSettings(thresholds.node_threshold, thresholds.edge_threshold))
+
+    def _owns_graph(self) -> bool:
+        """Whether the loaded weights are those of the graph; a graph that does not say is taken not to be."""
+        model, transcoders = self.toolbox.model, self.toolbox.transcoders
+        if model is None or transcoders is None:
+            return False
+        told = self.full.provenance
+        return told.get("model_sha256") == model.weights_sha256 and told.get("transcoder_sha256") == transcoders.sha256
+
+    def active_features(self) -> tuple[FeatureNode, ...]:
+        """Every feature node of the unpruned graph."""
+        return tuple(self.full.feature_node(int(i)) for i in self.full.of_kind(NodeKind.FEATURE))

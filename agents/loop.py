@@ -1,0 +1,273 @@
+"""The loop that every agent runs: a LangGraph graph with typed state, around one `Proposer`.
+
+    trace -> survey -> evidence -> label -> test_labels -> group -> hypothesise
+          -> register -> experiment -> judge -> revise -> (register again, or) report
+
+The proposer thinks (label, group, hypothesise, revise); everything else is code. A step that fails is recorded and the
+loop goes on with what it has; a budget that runs out ends thinking and testing, and the report says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tracescribe.agents.agent import Findings, Progress, Proposal, Proposer, no_progress
+from tracescribe.agents.budget import Budget
+from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.report import CircuitReport, StepFailure
+from tracescribe.agents.state import LoopState
+from tracescribe.tracer.errors import BudgetExceededError, WorkError
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+    from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.toolbox import Toolbox
+
+STEPS: tuple[str, ...] = (
+    "trace",
+    "survey",
+    "evidence",
+    "label",
+    "test_labels",
+    "group",
+    "hypothesise",
+    "register",
+    "experiment",
+    "judge",
+    "revise",
+    "report",
+)
+"""Every step, in the order of a first pass."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings of the loop itself.
+
+    Attributes:
+        seed: of every random draw.
+        max_rounds: rounds of revision; one, because every further round tests more claims on the same data.
+        experiments: how claims are tested.
+    """
+
+    seed: int = 0
+    max_rounds: int = 1
+    experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
+
+
+@dataclass(frozen=True)
+class LoopAgent:
+    """An `InterpretationAgent`: the loop around a proposer.
+
+    Attributes:
+        proposer: what thinks.
+        settings: of the loop.
+    """
+
+    proposer: Proposer
+    settings: LoopSettings = field(default_factory=LoopSettings)
+
+    @property
+    def name(self) -> str:
+        """The proposer's name."""
+        return self.proposer.name
+
+    def interpret(
+        self, case: InterpretationCase, toolbox: Toolbox, budget: Budget, progress: Progress = no_progress
+    ) -> CircuitReport:
+        """Interpret one circuit.
+
+        Raises:
+            InputError: the prompt or graph cannot be interpreted at all.
+            BudgetExceededError: the budget does not even allow the prompt to be traced.
+        """
+        clock = StepClock(progress)
+        with clock.step("trace") as found:
+            tools = toolbox.open(case, budget, seed=self.settings.seed)
+            found(f"{tools.full.n_nodes} nodes, {tools.pruned.n_nodes} kept")
+        run = _LoopRun(tools, self.proposer, self.settings, clock)
+        state = run.compile().invoke(LoopState(cut_short=None, rounds=0), {"recursion_limit": 100})
+        report: CircuitReport = state["report"]
+        return report
+
+
+class StepClock:
+    """Times the steps, and tells a `Progress` about them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Time one step; call what it yields with a few words on what was found."""
+        details: list[str] = []
+        self._progress(name, "start", "", 0.0)
+        start = time.monotonic()
+        try:
+            yield details.append
+        finally:
+            spent = time.monotonic() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            self._progress(name, "done", "; ".join(details), spent)
+
+
+class _LoopRun:
+    """One pass through the graph: the steps, bound to one case."""
+
+    def __init__(self, tools: CaseTools, proposer: Proposer, settings: LoopSettings, clock: StepClock) -> None:
+        self.tools = tools
+        self.proposer = proposer
+        self.settings = settings
+        self.clock = clock
+
+    def compile(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The LangGraph graph."""
+        from langgraph.graph import END, START, StateGraph
+
+        graph = StateGraph(LoopState)
+        steps = STEPS[1:]
+        for name in steps:
+            graph.add_node(name, self._timed(name, getattr(self, f"_{name}")))
+        graph.add_edge(START, steps[0])
+        for here, there in zip(steps, steps[1:], strict=False):
+            if here != "revise":
+                graph.add_edge(here, there)
+        graph.add_conditional_edges("revise", lambda state: "register" if state["pending"] else "report")
+        graph.add_edge("report", END)
+        return graph.compile()
+
+    def _timed(
+        self, name: str, step: Callable[[LoopState, Callable[[str], None]], LoopState]
+    ) -> Callable[[LoopState], LoopState]:
+        """The step as a node: timed; a failure is recorded, an empty budget cuts the rest short."""
+
+        def node(state: LoopState) -> LoopState:
+            with self.clock.step(name) as found:
+                try:
+                    return step(state, found)
+                except BudgetExceededError as error:
+                    found("cut short")
+                    return LoopState(cut_short=str(error), pending=())
+                except WorkError as error:
+                    if name in ("survey", "judge", "report"):
+                        raise
+                    found("failed")
+                    return LoopState(failures=(StepFailure(step=name, error=str(error)),))
+
+        return node
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _survey(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        from tracescribe.agents.survey import make_survey
+
+        survey = make_survey(self.tools)
+        found(f"{len(survey.features)} features, answer {survey.target_token!r}")
+        return LoopState(survey=survey)
+
+    def _evidence(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        seen = [self.tools.evidence(node.ref) for node in state["survey"].features]
+        contexts = sum(len(evidence.contexts) for evidence in seen if evidence is not None)
+        found(f"{contexts} contexts of {sum(e is not None for e in seen)} features")
+        return LoopState()
+
+    def _label(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        proposal = self.proposer.label(self.tools, state["survey"])
+        found(f"{len(proposal.items)} labels")
+        return LoopState(labels=proposal.items, failures=proposal.failures)
+
+    def _test_labels(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        from tracescribe.agents.label_scores import score_labels
+
+        labels = score_labels(self.tools, state.get("labels", ()))
+        scores = [label.score.auc for label in labels if label.score is not None]
+        found(f"mean AUC {sum(scores) / len(scores):.2f} over {len(scores)} labels" if scores else "no contexts")
+        return LoopState(labels=labels)
+
+    def _group(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        proposal = self.proposer.group(self.tools, state["survey"], state.get("labels", ()))
+        found(f"{len(proposal.items)} supernodes")
+        return LoopState(supernodes=proposal.items, failures=proposal.failures)
+
+    def _hypothesise(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        proposal = Proposal[Any]()
+        if state.get("supernodes") and state["cut_short"] is None:
+            proposal = self.proposer.hypothesise(
+                self.tools, state["survey"], state.get("labels", ()), state["supernodes"]
+            )
+        found(f"{len(proposal.items)} claims")
+        return LoopState(pending=proposal.items, failures=proposal.failures)
+
+    def _register(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        pending = state.get("pending", ())
+        for supernode in state.get("supernodes", ()):
+            self.tools.registry.define(supernode)
+        for claim in pending:
+            self.tools.registry.register(claim)
+        found(f"{len(pending)} claims")
+        return LoopState(claims=pending)
+
+    def _experiment(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        from tracescribe.agents.experiments import run_experiments
+
+        batch = run_experiments(
+            self.tools,
+            state["survey"],
+            state.get("supernodes", ()),
+            state.get("pending", ()),
+            self.settings.experiments,
+        )
+        found(f"{len(batch.measurements)} experiments")
+        return LoopState(
+            plans=batch.plans,
+            measurements=batch.measurements,
+            untestable=batch.untestable,
+            cut_short=batch.cut_short or state["cut_short"],
+            pending=(),
+        )
+
+    def _judge(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        from tracescribe.agents.verdicts import judge
+
+        verdicts = judge(
+            state.get("claims", ()),
+            state.get("plans", ()),
+            state.get("measurements", ()),
+            dict(state.get("untestable", ())),
+        )
+        outcomes = [verdict.outcome for verdict in verdicts]
+        found(", ".join(f"{outcomes.count(o)} {o}" for o in sorted(set(outcomes))))
+        return LoopState(verdicts=verdicts)
+
+    def _revise(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        if state["rounds"] >= self.settings.max_rounds or state["cut_short"] is not None or not self.tools.can_test:
+            return LoopState(pending=())
+        findings = Findings(
+            state.get("labels", ()),
+            state.get("supernodes", ()),
+            state.get("claims", ()),
+            state.get("measurements", ()),
+            state.get("verdicts", ()),
+        )
+        revision = self.proposer.revise(self.tools, state["survey"], findings)
+        found(f"{len(revision.claims)} new claims")
+        return LoopState(
+            supernodes=revision.supernodes,
+            pending=revision.claims,
+            failures=revision.failures,
+            rounds=state["rounds"] + 1,
+        )
+
+    def _report(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+        from tracescribe.agents.assembly import assemble_report
+
+        report = assemble_report(self.tools, self.proposer, self.settings, state, self.clock.seconds)
+        found(f"{len(report.summary)} sentences")
+        return LoopState(report=report)

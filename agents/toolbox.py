@@ -1,0 +1,89 @@
+"""The toolbox: a model, its transcoders and their evidence, loaded once and lent to agents case by case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.budget import Budget
+from tracescribe.agents.case import InterpretationCase
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.tracer.evidence_store import EvidenceStore
+    from tracescribe.tracer.models import LanguageModel
+    from tracescribe.tracer.transcoders import TranscoderSet
+
+
+@dataclass(frozen=True)
+class PruningThresholds:
+    """How much of a graph an agent looks at.
+
+    Attributes:
+        node_threshold: cumulative share of influence that kept nodes carry; circuit-tracer's default.
+        edge_threshold: the same for edges.
+    """
+
+    node_threshold: float = 0.8
+    edge_threshold: float = 0.98
+
+
+@dataclass(frozen=True, eq=False)
+class Toolbox:
+    """What agents may act on. Everything is optional but the graph itself, which comes with the case.
+
+    Attributes:
+        model: None where only a graph is at hand; claims then stay untested.
+        transcoders: the set that the model is read through; given with `model`, or not at all.
+        evidence: a corpus scan of this model and these transcoders; None leaves labels to the graph alone.
+        pruning: thresholds for every graph that is surveyed.
+    """
+
+    model: LanguageModel | None = None
+    transcoders: TranscoderSet | None = None
+    evidence: EvidenceStore | None = None
+    pruning: PruningThresholds = field(default_factory=PruningThresholds)
+
+    def open(self, case: InterpretationCase, budget: Budget, *, seed: int = 0) -> CaseTools:
+        """The metered, typed acts for one case. Traces the prompt if the case is one; blinds the graph if it is one.
+
+        Raises:
+            InputError: a prompt without a model, or one that the model cannot read.
+            GraphFormatError: a graph without feature nodes or logits.
+        """
+        from tracescribe.agents.case_tools import CaseTools
+
+        return CaseTools(self, case, budget, seed=seed)
+
+
+def load_toolbox(
+    model: str | Path = "embedded", transcoders: str | Path = "embedded", evidence: str | Path | None = "embedded"
+) -> Toolbox:
+    """Load a model, its transcoders and their evidence, and check that they fit one another.
+
+    Args:
+        model: `embedded`, a local folder, or a hub id.
+        transcoders: `embedded` or a local folder.
+        evidence: `embedded`, a folder that `tracescribe evidence build` wrote, or None for none.
+
+    Raises:
+        InputError: one of them cannot be loaded, or the transcoders do not fit the model.
+        EvidenceError: the evidence belongs to another model or transcoder set.
+    """
+    from pathlib import Path
+
+    from tracescribe.tracer import embedded
+    from tracescribe.tracer.evidence_store import EvidenceStore
+    from tracescribe.tracer.models import load_model
+    from tracescribe.tracer.transcoders import check_fit, load_transcoders
+
+    language_model = load_model(model)
+    transcoder_set = load_transcoders(transcoders)
+    check_fit(language_model, transcoder_set)
+    store = None
+    if evidence is not None:
+        folder = embedded.evidence_dir() if evidence == "embedded" else Path(evidence)
+        store = EvidenceStore.load(folder)
+    return Toolbox(model=language_model, transcoders=transcoder_set, evidence=store)
