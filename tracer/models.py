@@ -1,0 +1,236 @@
+"""Language models: a Hugging Face causal LM with its tokenizer, opened by the adapter of its family.
+
+Folders are read offline and from safetensors alone; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tracescribe.tracer import embedded
+from tracescribe.tracer.architectures import bind_architecture, supported_families
+from tracescribe.tracer.architectures.base import Architecture
+from tracescribe.tracer.errors import UnknownModelError
+from tracescribe.tracer.fingerprints import sha256_folder
+from tracescribe.tracer.vocabulary import Vocabulary
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_FILES = ["*.safetensors", "*.json", "*.model"]
+_WEIGHT_FILES = ("*.safetensors", "config.json")
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A causal language model ready to be traced: eager attention, float32, no gradients, evaluation mode.
+
+    Attributes:
+        model_id: `embedded`, a hub id, or the name of the folder that the model came from.
+        hf: the Hugging Face `...ForCausalLM` module.
+        tokenizer: its `transformers` tokenizer.
+        architecture: where the module's parts lie.
+        weights_sha256: hash of configuration and weight files.
+        path: the folder.
+    """
+
+    model_id: str
+    hf: nn.Module
+    tokenizer: Any
+    architecture: Architecture
+    weights_sha256: str
+    path: Path
+
+    @property
+    def n_layers(self) -> int:
+        """Transformer blocks."""
+        return len(self.architecture.blocks)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return int(self.architecture.unembedding.shape[1])
+
+    @property
+    def vocab_size(self) -> int:
+        """Logits per position."""
+        return int(self.architecture.unembedding.shape[0])
+
+    @property
+    def max_positions(self) -> int:
+        """Most tokens that a prompt may have, BOS included."""
+        return int(cast(Any, self.hf).config.max_position_embeddings)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokenizer's rules and error messages."""
+        return Vocabulary(self.tokenizer, self.vocab_size, self.max_positions, self.model_id)
+
+    def encode(self, prompt: str) -> Tensor:
+        """Token ids of a prompt, `[n_pos]` int64, led by BOS exactly once.
+
+        Raises:
+            PromptError: the prompt is empty, too long, or has words outside the vocabulary (all are listed, each with
+                near words).
+        """
+        return self.vocabulary.encode(prompt)
+
+    def token_text(self, token_id: int) -> str:
+        """Text of one token.
+
+        Raises:
+            UnknownIdError: no such token.
+        """
+        return self.vocabulary.token_text(token_id)
+
+    def token_id(self, text: str) -> int:
+        """Id of the one token that a text encodes to.
+
+        Raises:
+            UnknownIdError: the text is no single token; the message lists near words.
+        """
+        return self.vocabulary.token_id(text)
+
+
+def load_model(name_or_path: str | Path) -> LanguageModel:
+    """Open a model.
+
+    Args:
+        name_or_path: `embedded`, a folder in Hugging Face format, or a hub id (`org/name`; taken from the local cache
+            where it lies there).
+
+    Raises:
+        UnknownModelError: no such model, a folder that lacks a part, an architecture without an adapter, or weights
+            that are corrupt, incomplete or not finite.
+    """
+    model_id, path = _locate(name_or_path)
+    family = _checked_family(path)
+    with _quiet_transformers():
+        hf = _load_weights(path, family)
+        tokenizer = _load_tokenizer(path)
+    return LanguageModel(
+        model_id=model_id,
+        hf=hf,
+        tokenizer=tokenizer,
+        architecture=bind_architecture(family, hf),
+        weights_sha256=sha256_folder(path, _WEIGHT_FILES),
+        path=path,
+    )
+
+
+def _locate(name_or_path: str | Path) -> tuple[str, Path]:
+    """Model id and local folder."""
+    if str(name_or_path) == embedded.MODEL_ID:
+        return embedded.MODEL_ID, embedded.model_dir()
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path.resolve().name, path
+    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name_or_path):
+        return name_or_path, _hub_snapshot(name_or_path)
+    raise UnknownModelError(
+        f"no model {str(name_or_path)!r}: neither {embedded.MODEL_ID!r} nor a folder nor a hub id (org/name); "
+        "check the spelling"
+    )
+
+
+def _hub_snapshot(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, local_files_only=True))
+    except (OSError, ValueError):  # not in the cache: ask the hub
+        try:
+            return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+        except (OSError, ValueError) as error:
+            raise UnknownModelError(
+                f"no model {hub_id!r}: no such folder, not in the local cache, and the hub gave {_first_line(error)}; "
+                "check the spelling and the network"
+            ) from error
+
+
+def _checked_family(path: Path) -> str:
+    """`model_type` of the folder's configuration, known to have an adapter before any weight is read."""
+    from transformers import AutoConfig
+
+    if not (path / "config.json").is_file():
+        raise UnknownModelError(f"model folder {path} has no config.json; give a folder in Hugging Face format")
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # transformers raises many kinds for a bad configuration
+        raise UnknownModelError(
+            f"cannot read {path / 'config.json'}: {_first_line(error)}; supported architectures: "
+            f"{', '.join(supported_families())}"
+        ) from error
+    family = str(config.model_type)
+    if family not in supported_families():
+        raise UnknownModelError(
+            f"model folder {path} has architecture {family!r}, for which there is no adapter; "
+            f"supported: {', '.join(supported_families())}"
+        )
+    return family
+
+
+def _load_weights(path: Path, family: str) -> nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded: Any = cast(Any, AutoModelForCausalLM).from_pretrained(
+            path,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # missing or truncated files and wrong shapes each raise their own kind
+        raise UnknownModelError(
+            f"cannot read the {family} weights in {path}: {_first_line(error)}; copy or download the folder again"
+        ) from error
+    hf, info = loaded
+    faults = [f"no {key}" for key in sorted(info["missing_keys"])]
+    faults += [f"unexpected {key}" for key in sorted(info["unexpected_keys"])]
+    faults += [f"{name} is not finite" for name, p in hf.named_parameters() if not torch.isfinite(p).all()]
+    if faults:
+        shown = ", ".join(faults[:3]) + (f" and {len(faults) - 3} more" if len(faults) > 3 else "")
+        raise UnknownModelError(f"the {family} weights in {path} are damaged: {shown}; copy the folder again")
+    return cast(nn.Module, hf.eval().requires_grad_(False))
+
+
+def _load_tokenizer(path: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # a missing or malformed tokenizer raises many kinds
+        raise UnknownModelError(
+            f"cannot read the tokenizer in {path}: {_first_line(error)}; the folder needs tokenizer.json"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bars and no warnings from loading; whatever matters is raised."""
+    from transformers.utils import logging
+
+    transformers_logging: Any = logging  # its setters are untyped
+    bars, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
