@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
     from tracescribe.agents.toolbox import Toolbox
 
-Item = TypeVar("Item", covariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Proposal(Generic[Item]):
+class Proposal(Generic[Item_co]):
     """What one thinking step gives: its items, and the failures met on the way (recorded in the report)."""
 
-    items: tuple[Item, ...] = ()
+    items: tuple[Item_co, ...] = ()
     failures: tuple[StepFailure, ...] = ()
 
 

@@ -14,15 +14,15 @@ from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.registry import ClaimRegistry
 from tracescribe.tracer.blinding import blind
 from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError
-from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, NodeKind
+from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, IntArray
 from tracescribe.tracer.prune import PruneSettings, prune
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tracescribe.agents.toolbox import Toolbox
+    from tracescribe.tracer.clean_run import CleanRun
+    from tracescribe.tracer.edits import Row
     from tracescribe.tracer.evidence_store import EvidenceStore, FeatureEvidence
-    from tracescribe.tracer.interventions import CleanRun, InterventionResult, Row
+    from tracescribe.tracer.interventions import InterventionResult
     from tracescribe.tracer.models import LanguageModel
     from tracescribe.tracer.transcoders import TranscoderSet
 
@@ -171,24 +171,43 @@ class CaseTools:
 
     # -- acting -------------------------------------------------------------------------------------------------------
 
-    def prompt_tokens(self) -> Tensor:
-        """Token ids of the case's prompt, `[n_pos]`."""
+    def clean(self, prompt: str | None = None) -> CleanRun:
+        """The untouched run of a prompt (the case's own by default), computed once.
+
+        Raises:
+            PromptError: the model cannot read the prompt.
+            BudgetExceededError: the forward passes are used up.
+        """
         import torch
 
-        if self.full.token_ids:
-            return torch.tensor(self.full.token_ids, dtype=torch.int64)
-        return self.model.encode(self.full.prompt)
+        from tracescribe.tracer.clean_run import clean_run
 
-    def clean(self) -> CleanRun:
-        """The untouched run of the case's prompt, computed once."""
-        from tracescribe.tracer.interventions import clean_run
-
-        tokens = self.prompt_tokens()
+        if prompt is not None:
+            tokens = self.model.encode(prompt)
+        elif self.full.token_ids:
+            tokens = torch.tensor(self.full.token_ids, dtype=torch.int64)
+        else:
+            tokens = self.model.encode(self.full.prompt)
         key = tuple(int(t) for t in tokens)
         if key not in self._clean:
             self.meter.charge(forward_passes=1)
             self._clean[key] = clean_run(self.model, self.transcoders, tokens)
         return self._clean[key]
+
+    def active_features(self) -> tuple[FeatureNode, ...]:
+        """Every feature that fires in the case's prompt, whether or not the graph kept it; by layer and position."""
+        clean = self.clean()
+        return tuple(
+            FeatureNode(layer, int(position), int(feature))
+            for layer in range(self.transcoders.n_layers)
+            for position, feature in clean.activations(layer).nonzero()
+        )
+
+    def live(self, layer: int) -> IntArray:
+        """Features of a layer that fire in ordinary text: the pool of controls. All of them where there is no scan."""
+        if self.store is not None:
+            return self.store.live(layer)
+        return np.arange(self.transcoders.n_features[layer], dtype=np.int64)
 
     def intervene(self, rows: Sequence[Row], *, read: Sequence[FeatureNode] = ()) -> InterventionResult:
         """Run many interventions on the case's prompt at once: MLPs react, attention is recomputed.
@@ -197,7 +216,8 @@ class CaseTools:
             BudgetExceededError: the forward passes are used up.
             InterventionError: an edit outside the model, or one that is not finite.
         """
-        from tracescribe.tracer.interventions import InterventionSettings, intervene
+        from tracescribe.tracer.edits import InterventionSettings
+        from tracescribe.tracer.interventions import intervene
 
         clean = self.clean()
         self.meter.charge(forward_passes=len(rows))
@@ -236,7 +256,3 @@ class CaseTools:
             return False
         told = self.full.provenance
         return told.get("model_sha256") == model.weights_sha256 and told.get("transcoder_sha256") == transcoders.sha256
-
-    def active_features(self) -> tuple[FeatureNode, ...]:
-        """Every feature node of the unpruned graph."""
-        return tuple(self.full.feature_node(int(i)) for i in self.full.of_kind(NodeKind.FEATURE))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tracescribe.agents.agent import Findings, Progress, Proposal, Proposer, no_progress
@@ -136,7 +137,7 @@ class _LoopRun:
         for name in steps:
             graph.add_node(name, self._timed(name, getattr(self, f"_{name}")))
         graph.add_edge(START, steps[0])
-        for here, there in zip(steps, steps[1:], strict=False):
+        for here, there in pairwise(steps):
             if here != "revise":
                 graph.add_edge(here, there)
         graph.add_conditional_edges("revise", lambda state: "register" if state["pending"] else "report")

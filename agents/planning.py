@@ -1,0 +1,242 @@
+"""From a registered claim to a fixed experiment: what is edited, what is measured, and the matched random controls.
+
+Nothing here measures an effect: the prompt's clean run and the donor's clean run are read, edits and controls are fixed,
+and the whole plan is hashed before the first perturbed run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.claims import (
+    Claim,
+    EdgeClaim,
+    LabelClaim,
+    NecessityClaim,
+    SteeringClaim,
+    SufficiencyClaim,
+    SwapClaim,
+    claim_sha256,
+)
+from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.findings import Controls, ExperimentPlan
+from tracescribe.tracer.controls import matched_shifts
+from tracescribe.tracer.edits import FeatureEdit, FeatureShift, Row, ablation, as_shifts, scaling, swap
+from tracescribe.tracer.errors import InterventionError
+from tracescribe.tracer.graph import FeatureNode, FeatureRef
+from tracescribe.tracer.provenance import sha256_json
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+
+Members = Mapping[str, tuple[FeatureNode, ...]]
+"""Feature nodes by supernode id."""
+
+MATCHED_ON = ("number of features", "layer", "position", "amount times decoder norm")
+"""What every intervention control shares with the tested edits; its features are random live ones."""
+MATCHED_CIRCUITS = ("number of features in each layer", "drawn from the features active in this prompt")
+"""What the control circuits of a sufficiency test share with the tested circuit."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterventionTest:
+    """A planned intervention experiment.
+
+    Attributes:
+        plan: as registered.
+        claim: the claim under test.
+        tested: the edits that the claim is about.
+        controls: edits of every control.
+        reference: a further run that the metric needs (sufficiency: nothing left), or None.
+        read: feature nodes whose activations are read in every run (edges).
+    """
+
+    plan: ExperimentPlan
+    claim: Claim
+    tested: Row
+    controls: tuple[Row, ...]
+    reference: Row | None = None
+    read: tuple[FeatureNode, ...] = ()
+
+
+def design_intervention(
+    tools: CaseTools, members: Members, claim: Claim, settings: ExperimentSettings
+) -> InterventionTest:
+    """Fix the experiment of any claim but a label.
+
+    Raises:
+        InterventionError: there is nothing to edit, or nothing to read.
+        PromptError: a donor prompt that the model cannot read.
+        BudgetExceededError: the forward passes are used up.
+    """
+    match claim:
+        case NecessityClaim():
+            return _against_matched(tools, claim, ablation(members[claim.supernode]), settings)
+        case SteeringClaim():
+            row = scaling(members[claim.supernode], claim.multiplier, tools.clean())
+            return _against_matched(tools, claim, row, settings)
+        case SwapClaim():
+            row = swap(members[claim.supernode], donor_activations(tools, claim))
+            return _against_matched(tools, claim, row, settings)
+        case EdgeClaim():
+            source, read = members[claim.source], _readable(members[claim.destination], members[claim.source])
+            return _against_matched(tools, claim, ablation(source), settings, read)
+        case SufficiencyClaim():
+            return _sufficiency(tools, members, claim, settings)
+        case LabelClaim():
+            raise InterventionError(f"claim {claim.claim_id} is about a label, which no intervention tests")
+
+
+def donor_activations(tools: CaseTools, claim: SwapClaim) -> dict[FeatureNode, float]:
+    """Activations that the donor prompt gives the donor's features, at positions of *this* prompt.
+
+    Positions are aligned from the end, so that the two answers come from the same place; with prompts of equal length,
+    the usual case, this changes nothing.
+
+    Raises:
+        InterventionError: a donor feature that does not fire in the donor prompt, or lies outside either prompt.
+    """
+    donor = tools.clean(claim.donor_prompt)
+    offset = tools.clean().n_pos - donor.n_pos
+    found: dict[FeatureNode, float] = {}
+    for feature in claim.donor_features:
+        value = donor.activation(feature.node)
+        if value == 0.0:
+            raise InterventionError(
+                f"claim {claim.claim_id}: feature {feature.ref} does not fire at position {feature.position} of "
+                f"the donor prompt {claim.donor_prompt!r}; name features that do"
+            )
+        found[FeatureNode(feature.layer, feature.position + offset, feature.feature)] = value
+    return found
+
+
+def _readable(destination: Sequence[FeatureNode], source: Sequence[FeatureNode]) -> tuple[FeatureNode, ...]:
+    """Destination members that the ablation itself does not set."""
+    read = tuple(node for node in destination if node not in set(source))
+    if not read:
+        raise InterventionError("source and destination have the same members, so nothing is left to read")
+    return read
+
+
+def _against_matched(
+    tools: CaseTools,
+    claim: Claim,
+    tested: Row,
+    settings: ExperimentSettings,
+    read: tuple[FeatureNode, ...] = (),
+) -> InterventionTest:
+    """The tested edits against random live features of the same layers, positions and sizes."""
+    clean = tools.clean()
+    shifts = as_shifts(tested, clean, clean.n_pos)
+    if not shifts:
+        raise InterventionError(f"the edits of claim {claim.claim_id} change nothing in this prompt")
+    exclude = {FeatureRef(s.layer, s.feature) for s in shifts} | {node.ref for node in read}
+    live = {layer: tools.live(layer) for layer in sorted({shift.layer for shift in shifts})}
+    controls = matched_shifts(tools.rng("controls", claim.claim_id), shifts, live, exclude, settings.n_controls)
+    plan = _plan(tools, claim, tested, controls, MATCHED_ON, read, settings)
+    return InterventionTest(plan=plan, claim=claim, tested=tested, controls=tuple(controls), read=read)
+
+
+def _sufficiency(
+    tools: CaseTools, members: Members, claim: SufficiencyClaim, settings: ExperimentSettings
+) -> InterventionTest:
+    """Everything but the circuit ablated, against random circuits of the same size in every layer."""
+    active = tools.active_features()
+    circuit = {node for supernode in claim.supernodes for node in members[supernode]}
+    keep = [node for node in active if node in circuit]
+    if not keep or len(keep) == len(active):
+        raise InterventionError(
+            f"claim {claim.claim_id}: the circuit holds {len(keep)} of {len(active)} active features; "
+            "there must be something to keep and something to remove"
+        )
+    controls = _random_circuits(tools, claim.claim_id, active, keep, settings.n_controls)
+    tested = ablation(node for node in active if node not in circuit)
+    plan = _plan(tools, claim, tested, controls, MATCHED_CIRCUITS, (), settings)
+    return InterventionTest(plan=plan, claim=claim, tested=tested, controls=controls, reference=ablation(active))
+
+
+def _random_circuits(
+    tools: CaseTools, claim_id: str, active: Sequence[FeatureNode], keep: Sequence[FeatureNode], n: int
+) -> tuple[Row, ...]:
+    """Ablations of all but a random circuit; distinct, and none of them the tested one. May be fewer than `n`."""
+    rng = tools.rng("controls", claim_id)
+    layers = sorted({node.layer for node in active})
+    pools = {layer: [node for node in active if node.layer == layer] for layer in layers}
+    sizes = {layer: sum(node.layer == layer for node in keep) for layer in layers}
+    n_distinct = math.prod(math.comb(len(pools[layer]), sizes[layer]) for layer in layers) - 1
+    seen = {frozenset(keep)}
+    rows: list[Row] = []
+    # collecting all of a small set at random takes about m ln m draws; the cap only stops an unlucky tail
+    for _ in range(50 * n):
+        if len(rows) >= min(n, n_distinct):
+            break
+        circuit = frozenset(
+            pools[layer][int(i)]
+            for layer in layers
+            for i in rng.choice(len(pools[layer]), size=sizes[layer], replace=False)
+        )
+        if circuit not in seen:
+            seen.add(circuit)
+            rows.append(ablation(node for node in active if node not in circuit))
+    return tuple(rows)
+
+
+def _plan(
+    tools: CaseTools,
+    claim: Claim,
+    tested: Row,
+    controls: Sequence[Row],
+    matched_on: tuple[str, ...],
+    read: Sequence[FeatureNode],
+    settings: ExperimentSettings,
+) -> ExperimentPlan:
+    metric, threshold = metric_of(claim)
+    intervention: dict[str, object] = {"edits": [edit_json(edit) for edit in tested]}
+    if read:
+        intervention["read"] = [list(node) for node in read]
+    return ExperimentPlan(
+        plan_id=f"p-{claim.claim_id}",
+        claim_id=claim.claim_id,
+        claim_sha256=claim_sha256(claim),
+        metric=metric,
+        intervention=intervention,
+        mode="open",
+        freeze_attention=False,
+        controls=Controls(
+            n=len(controls),
+            matched_on=matched_on,
+            seed=tools.seed,
+            sha256=sha256_json([[edit_json(edit) for edit in row] for row in controls]),
+        ),
+        threshold=threshold,
+        alpha=settings.alpha,
+        seed=tools.seed,
+    )
+
+
+def metric_of(claim: Claim) -> tuple[str, float]:
+    """Name of the measured quantity, and the smallest value that supports the claim."""
+    match claim:
+        case NecessityClaim():
+            return "log_probability_drop", claim.min_effect
+        case SwapClaim():
+            return "probability_gain", claim.min_effect
+        case SteeringClaim():
+            return "log_probability_change", claim.min_effect
+        case EdgeClaim():
+            return "relative_change", claim.min_effect
+        case SufficiencyClaim():
+            return "recovered", claim.min_recovered
+        case LabelClaim():
+            return "auc", claim.min_auc
+
+
+def edit_json(edit: FeatureEdit | FeatureShift) -> dict[str, object]:
+    """One edit as plain JSON values."""
+    assert isinstance(edit.position, int), "agents edit one position at a time"
+    where: dict[str, object] = {"layer": edit.layer, "position": edit.position, "feature": edit.feature}
+    return where | ({"set": edit.value} if isinstance(edit, FeatureEdit) else {"add": edit.amount})
+
