@@ -1,0 +1,25 @@
+"""Options that several commands share, so that one thing has one name, one default and one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
+Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="The prompt, in words of the model's vocabulary.")]
+PromptFile = Annotated[Path | None, typer.Option("--prompt-file", help="A UTF-8 text file that holds the prompt.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="'embedded', a folder, or the id of a model on the Hugging Face hub.")
+]
+Transcoders = Annotated[
+    str, typer.Option("--transcoders", "-t", help="'embedded', or the folder of a transcoder set for the model.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw; one seed, one report.")]
+Evidence = Annotated[
+    Path | None,
+    typer.Option("--evidence", help="Folder of an evidence scan; without it the embedded model's own is used."),
+]
+EMBEDDED = "embedded"
+"""The model and transcoders that ship inside the package."""

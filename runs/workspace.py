@@ -1,0 +1,115 @@
+"""Where results go: folders and files are checked before any work starts, and named without trusting a prompt."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from tracescribe.tracer.errors import InputError, OutputError
+from tracescribe.tracer.provenance import sha256_json
+
+DEFAULT_WORKSPACE = Path("tracescribe-workspace")
+"""Relative to where the command runs; listed in .gitignore."""
+MAX_PROMPT_FILE_BYTES = 1 << 20
+"""A prompt is a line or a page; a larger file is a mistake, better told than tokenised."""
+_MAX_SLUG = 48
+
+
+def slug(text: str) -> str:
+    """A file name for a prompt: ASCII words joined by dashes, then eight digits of the text's hash.
+
+    The hash keeps prompts apart that read the same after simplification. No character of the text that means
+    something to a file system survives.
+    """
+    words = "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:_MAX_SLUG].strip("-")
+    digest = sha256_json(text)[:8]
+    return f"{words}-{digest}" if words else digest
+
+
+def prepare_folder(folder: Path) -> Path:
+    """Create a folder if needed, and prove that files can be written to it, before any work is done.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        OutputError: the folder cannot be created or written to, or a file is in the way.
+    """
+    target = folder.expanduser().absolute()
+    created = _create(target)
+    try:
+        descriptor, probe = tempfile.mkstemp(dir=target, prefix=".writable-")
+        os.close(descriptor)
+        os.unlink(probe)
+    except OSError as error:
+        for path in created:
+            path.rmdir()
+        raise _unwritable(target, error) from error
+    return target
+
+
+def prepare_file(path: Path) -> Path:
+    """Prove that a file can be written, before any work is done; an existing file is left as it is until then.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        OutputError: its folder cannot be created or written to, or the path is a folder.
+    """
+    target = path.expanduser().absolute()
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder; give the name of a file")
+    prepare_folder(target.parent)
+    return target
+
+
+def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
+    """The prompt from one of the two options that give it.
+
+    Raises:
+        InputError: both or neither are given, or the file cannot be read as UTF-8 text.
+    """
+    if (prompt is None) == (prompt_file is None):
+        raise InputError("give the prompt either with --prompt or with --prompt-file, and not with both")
+    if prompt is not None:
+        return prompt
+    assert prompt_file is not None
+    try:
+        with prompt_file.open("rb") as handle:
+            content = handle.read(MAX_PROMPT_FILE_BYTES + 1)
+        if len(content) > MAX_PROMPT_FILE_BYTES:
+            raise InputError(
+                f"prompt file {prompt_file} is larger than {MAX_PROMPT_FILE_BYTES} bytes; give a file with one prompt"
+            )
+        return content.decode().rstrip("\n")
+    except OSError as error:
+        raise InputError(
+            f"cannot read prompt file {prompt_file}: {error.strerror}; give the path of a text file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"prompt file {prompt_file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+def _create(folder: Path) -> list[Path]:
+    """Create a folder with its parents; returns what was created, innermost first."""
+    missing: list[Path] = []
+    at = folder
+    try:
+        while not at.exists():
+            missing.append(at)
+            at = at.parent
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return missing
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write to {folder}: {error.strerror or error}; choose another folder with --out, or change its permissions"
+    )
