@@ -1,0 +1,202 @@
+"""One unperturbed forward pass, kept: what every intervention on the same prompt starts from and is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tracescribe.tracer.architectures.base import Norm
+from tracescribe.tracer.errors import InterventionError
+from tracescribe.tracer.graph import FeatureNode
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.module_hooks import Hook, hooked
+from tracescribe.tracer.transcoders import TranscoderSet, check_fit
+
+
+@dataclass(frozen=True, eq=False)
+class CleanRun:
+    """A clean forward pass of one prompt.
+
+    Attributes:
+        model: the model that was run.
+        transcoders: the set whose features are read.
+        tokens: `[n_pos]` int64.
+        n_pos: number of prompt tokens.
+        logits: `[n_pos, vocab_size]`.
+        patterns: attention weights by layer, each `[n_heads, n_pos, n_pos]`.
+        attention_inputs: output of each layer's norm before attention, `[n_pos, d_model]`.
+        resid_mid: residual stream between attention and MLP by layer, `[n_pos, d_model]`.
+        writes: value at each layer's write point, `[n_pos, d_model]`.
+        denominators: frozen denominator of each norm module, `[n_pos, 1]`.
+        keys, values: attention cache by layer, `[n_kv_heads, n_pos, d_head]`; empty where the model keeps another
+            kind of cache.
+    """
+
+    model: LanguageModel
+    transcoders: TranscoderSet
+    tokens: Tensor
+    n_pos: int
+    logits: Tensor
+    patterns: tuple[Tensor, ...]
+    attention_inputs: tuple[Tensor, ...]
+    resid_mid: tuple[Tensor, ...]
+    writes: tuple[Tensor, ...]
+    denominators: dict[nn.Module, Tensor]
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    _encoded: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def read(self, layer: int) -> Tensor:
+        """What the features of a layer read, `[n_pos, d_model]`."""
+        return self.model.architecture.blocks[layer].read(self.transcoders.reads, self.resid_mid[layer])
+
+    def activations(self, layer: int, zero_positions: int = 1) -> Tensor:
+        """Activations of a layer's features, `[n_pos, n_features]`; 0 at the first `zero_positions` positions."""
+        if layer not in self._encoded:
+            self._encoded[layer] = self.transcoders.encode(layer, self.read(layer))
+        encoded = self._encoded[layer]
+        if not zero_positions:
+            return encoded
+        masked = encoded.clone()
+        masked[:zero_positions] = 0.0
+        return masked
+
+    def activation(self, node: FeatureNode, zero_positions: int = 1) -> float:
+        """Activation of one feature at one position.
+
+        Raises:
+            InterventionError: no such layer, position or feature.
+        """
+        check_node(self, node)
+        if node.position < zero_positions:
+            return 0.0
+        if node.layer not in self._encoded:
+            self.activations(node.layer)
+        return float(self._encoded[node.layer][node.position, node.feature])
+
+
+def check_node(clean: CleanRun, node: FeatureNode) -> None:
+    """Refuse a feature node that the model, transcoders or prompt do not have.
+
+    Raises:
+        InterventionError: layer, position or feature out of range.
+    """
+    n_features = clean.transcoders.n_features
+    if not 0 <= node.layer < len(n_features):
+        raise InterventionError(f"no layer {node.layer}: the transcoders have layers 0 to {len(n_features) - 1}")
+    if not 0 <= node.feature < n_features[node.layer]:
+        raise InterventionError(
+            f"no feature {node.layer}/{node.feature}: layer {node.layer} has features 0 to {n_features[node.layer] - 1}"
+        )
+    if not 0 <= node.position < clean.n_pos:
+        raise InterventionError(f"no position {node.position}: the prompt has positions 0 to {clean.n_pos - 1}")
+
+
+def check_tokens(model: LanguageModel, tokens: Tensor) -> Tensor:
+    """Token ids as `[n_pos]` int64, refused where the model cannot run them.
+
+    Raises:
+        InterventionError: not one row of ids, empty, too long, or an id outside the vocabulary.
+    """
+    if tokens.dim() != 1 or tokens.is_floating_point():
+        raise InterventionError(f"tokens must be one row of ids [n_pos], found {tokens.dtype} {list(tokens.shape)}")
+    if not 1 <= len(tokens) <= model.max_positions:
+        raise InterventionError(f"tokens must number 1 to {model.max_positions} for this model, found {len(tokens)}")
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= model.vocab_size:
+        raise InterventionError(f"token ids must lie in 0 to {model.vocab_size - 1}, found {low} to {high}")
+    return tokens.to(torch.int64)
+
+
+@torch.no_grad()
+def clean_run(model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor) -> CleanRun:
+    """Run the model once and keep what interventions need.
+
+    Args:
+        tokens: `[n_pos]` ids, BOS included (`model.encode`).
+
+    Raises:
+        TranscoderMismatchError: the transcoders do not fit the model.
+        InterventionError: tokens that the model cannot run.
+    """
+    check_fit(model, transcoders)
+    ids = check_tokens(model, tokens)
+    architecture = model.architecture
+    n_layers = model.n_layers
+    patterns: list[Tensor | None] = [None] * n_layers
+    attention_inputs: list[Tensor | None] = [None] * n_layers
+    resid_mid: list[Tensor | None] = [None] * n_layers
+    writes: list[Tensor | None] = [None] * n_layers
+    denominators: dict[nn.Module, Tensor] = {}
+
+    def keep_denominator(norm: Norm) -> Hook:
+        def act(x: Tensor | None, output: Tensor) -> None:
+            denominators[norm.module] = norm.denominator(_given(x)[0])
+
+        return act
+
+    def keep_block(layer: int) -> list[tuple[nn.Module, Hook]]:
+        block = architecture.blocks[layer]
+
+        def attention_input(x: Tensor | None, output: Tensor) -> None:
+            attention_inputs[layer] = output[0]
+
+        def pattern(x: Tensor | None, output: tuple[Tensor, Tensor]) -> None:
+            patterns[layer] = output[1][0]
+
+        def middle(x: Tensor | None, output: Tensor) -> None:
+            resid_mid[layer] = _given(x)[0]
+
+        def write(x: Tensor | None, output: Tensor) -> None:
+            writes[layer] = output[0]
+
+        return [
+            (block.attention_norm.module, keep_denominator(block.attention_norm)),
+            (block.attention_norm.module, attention_input),
+            (block.attention, pattern),
+            (block.mlp_norm.module, keep_denominator(block.mlp_norm)),
+            (block.mlp_norm.module, middle),
+            (block.write_modules[transcoders.writes], write),
+        ]
+
+    hooks = [hook for layer in range(n_layers) for hook in keep_block(layer)]
+    hooks.append((architecture.final_norm.module, keep_denominator(architecture.final_norm)))
+    with hooked(hooks):
+        output = cast(Any, model.hf)(input_ids=ids[None], use_cache=True)
+    keys, values = _cache_of(output.past_key_values, len(ids), n_layers)
+    return CleanRun(
+        model=model,
+        transcoders=transcoders,
+        tokens=ids,
+        n_pos=len(ids),
+        logits=output.logits[0].float(),
+        patterns=_complete(patterns),
+        attention_inputs=_complete(attention_inputs),
+        resid_mid=_complete(resid_mid),
+        writes=_complete(writes),
+        denominators=denominators,
+        keys=keys,
+        values=values,
+    )
+
+
+def _given(x: Tensor | None) -> Tensor:
+    assert x is not None, "norms are called with a positional input"
+    return x
+
+
+def _complete(found: list[Tensor | None]) -> tuple[Tensor, ...]:
+    kept = tuple(tensor for tensor in found if tensor is not None)
+    assert len(kept) == len(found), "every block ran"
+    return kept
+
+
+def _cache_of(cache: Any, n_pos: int, n_layers: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Keys and values by layer where every layer keeps all positions, else nothing."""
+    layers = list(getattr(cache, "layers", ()))
+    if len(layers) != n_layers or any(layer.keys.shape[-2] != n_pos for layer in layers):
+        return (), ()
+    return tuple(layer.keys[0] for layer in layers), tuple(layer.values[0] for layer in layers)

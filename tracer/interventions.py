@@ -1,0 +1,154 @@
+"""Interventions on transcoder features of the underlying model: ablate, scale, clamp, swap, steer; many at once.
+
+The model's own MLPs stay. An edit adds a multiple of the feature's decoder vectors at the write points of its layer and
+those above; how the rest reacts is the mode (see `InterventionSettings`). Every row of edits is one row of a batch, and
+all rows share the clean run: positions before the first edit are never computed again.
+
+Source: Ameisen et al. 2025, "Circuit Tracing", transformer-circuits.pub; conventions of circuit-tracer 0.4.1
+(github.com/decoderesearch/circuit-tracer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tracescribe.tracer.clean_run import CleanRun, check_node, check_tokens, clean_run
+from tracescribe.tracer.edit_plan import EditPlan, compile_rows
+from tracescribe.tracer.edited_run import EditedRun
+from tracescribe.tracer.edits import InterventionSettings, Row
+from tracescribe.tracer.errors import InterventionError, SettingError
+from tracescribe.tracer.graph import FeatureNode
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.transcoders import TranscoderSet
+
+DEFAULT_BATCH_SIZE = 256
+"""Rows per forward pass: on one core larger batches are no faster."""
+MIN_BATCH_ROWS = 32
+"""Rows that make a forward pass of their own worth it, where the next rows need fewer positions computed."""
+MAX_BATCH_NUMBERS = 1 << 27
+"""Numbers that one forward pass may hold at its widest point: 512 MiB in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class InterventionResult:
+    """What the model did.
+
+    Attributes:
+        clean_logits: without edits, `[n_pos, vocab_size]`.
+        logits: `[n_rows, n_pos, vocab_size]`; `[n_rows, 1, vocab_size]` where only the last position was asked for,
+            so that `logits[:, -1]` is the answer either way.
+        read: the feature nodes that were asked for.
+        activations: of those nodes after the edits, `[n_rows, n_read]`. An edited feature shows what it computes
+            from the edited stream below it, not the value that was set.
+        clean_activations: of those nodes without edits, `[n_read]`.
+    """
+
+    clean_logits: Tensor
+    logits: Tensor
+    read: tuple[FeatureNode, ...]
+    activations: Tensor
+    clean_activations: Tensor
+
+    @property
+    def log_probabilities(self) -> Tensor:
+        """Of every next token after the last position, `[n_rows, vocab_size]`."""
+        return self.logits[:, -1].double().log_softmax(-1)
+
+    @property
+    def clean_log_probabilities(self) -> Tensor:
+        """The same without edits, `[vocab_size]`."""
+        return self.clean_logits[-1].double().log_softmax(-1)
+
+
+@torch.no_grad()
+def intervene(
+    model: LanguageModel,
+    transcoders: TranscoderSet,
+    tokens: Tensor,
+    rows: Sequence[Row],
+    settings: InterventionSettings | None = None,
+    *,
+    read: Sequence[FeatureNode] = (),
+    last_only: bool = True,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    clean: CleanRun | None = None,
+) -> InterventionResult:
+    """Run the model once per row of edits, all rows in few forward passes.
+
+    Args:
+        tokens: `[n_pos]` ids, BOS included.
+        rows: one row for each separate intervention; the edits of a row are made together.
+        settings: how the model reacts; None takes the open mode with attention recomputed.
+        read: feature nodes whose activations to measure after the edits.
+        last_only: keep the logits of the last position alone.
+        batch_size: most rows per forward pass; fewer are taken where memory would not do.
+        clean: a clean run of the same prompt, shared between calls; None runs one.
+
+    Raises:
+        InterventionError: tokens that cannot be run, no rows, an empty row, an edit or a read that is out of range,
+            not finite or at a masked position, or a clean run of another prompt, model or transcoder set.
+        SettingError: a batch size below 1, or a constrained layer that does not exist.
+        TranscoderMismatchError: the transcoders do not fit the model.
+    """
+    settings = settings or InterventionSettings()
+    ids = check_tokens(model, tokens)
+    base = _matching(clean, model, transcoders, ids) if clean is not None else clean_run(model, transcoders, ids)
+    _check_settings(settings, batch_size, model.n_layers)
+    for node in read:
+        check_node(base, node)
+    plan = compile_rows(rows, base, settings)
+    size = min(batch_size, _rows_in_memory(base, last_only))
+    outcomes = [EditedRun(base, plan, settings, tuple(read), span).run(last_only) for span in _spans(plan, size)]
+    back = plan.order.argsort()
+    return InterventionResult(
+        clean_logits=base.logits,
+        logits=torch.cat([logits for logits, _ in outcomes])[back],
+        read=tuple(read),
+        activations=torch.cat([activations for _, activations in outcomes])[back],
+        clean_activations=torch.tensor([base.activation(node, settings.zero_positions) for node in read]),
+    )
+
+
+def _matching(clean: CleanRun, model: LanguageModel, transcoders: TranscoderSet, ids: Tensor) -> CleanRun:
+    if clean.model is not model or clean.transcoders is not transcoders:
+        raise InterventionError("the clean run belongs to another model or transcoder set; make one with clean_run")
+    if not torch.equal(clean.tokens, ids):
+        raise InterventionError(
+            f"the clean run belongs to another prompt ({clean.n_pos} tokens, found {len(ids)} here); make one for this"
+        )
+    return clean
+
+
+def _check_settings(settings: InterventionSettings, batch_size: int, n_layers: int) -> None:
+    if batch_size < 1:
+        raise SettingError(f"batch_size must be at least 1, found {batch_size}")
+    outside = [layer for layer in settings.constrained_layers if not 0 <= layer < n_layers]
+    if outside:
+        raise SettingError(f"constrained_layers {outside} do not exist; the model has layers 0 to {n_layers - 1}")
+
+
+def _spans(plan: EditPlan, size: int) -> list[tuple[int, int]]:
+    """Batches of the sorted rows: full, or cut where the next row starts later and the batch is worth its pass."""
+    first = plan.first_position.tolist()
+    spans, start = [], 0
+    for row in range(1, plan.n_rows + 1):
+        ended = row == plan.n_rows
+        later = not ended and first[row] > first[start] and row - start >= MIN_BATCH_ROWS
+        if ended or later or row - start == size:
+            spans.append((start, row))
+            start = row
+    return spans
+
+
+def _rows_in_memory(clean: CleanRun, last_only: bool) -> int:
+    """Rows that fit under `MAX_BATCH_NUMBERS`: logits and attention are the widest things alive at once."""
+    heads = clean.patterns[0].shape[0] if clean.patterns else 1
+    vocabulary = clean.model.vocab_size * (1 if last_only else clean.n_pos)
+    # 4 d_model stands for the MLP's hidden layer; each layer may also hold one buffer of pending decoder vectors
+    stream = clean.n_pos * clean.model.d_model * (4 + clean.model.n_layers)
+    per_row = vocabulary + stream + heads * clean.n_pos**2
+    return max(1, MAX_BATCH_NUMBERS // per_row)
