@@ -28,6 +28,16 @@ def slug(text: str) -> str:
     return f"{words}-{digest}" if words else digest
 
 
+def default_graph_file(prompt: str) -> Path:
+    """Where the graph of a prompt goes when nobody says."""
+    return DEFAULT_WORKSPACE / "graphs" / f"{slug(prompt)}.json"
+
+
+def default_report_folder(prompt: str) -> Path:
+    """Where the report on a prompt goes when nobody says."""
+    return DEFAULT_WORKSPACE / "reports" / slug(prompt)
+
+
 def prepare_folder(folder: Path) -> Path:
     """Create a folder if needed, and prove that files can be written to it, before any work is done.
 

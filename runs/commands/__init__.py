@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
     from tracescribe.runs.commands.doctor import doctor
     from tracescribe.runs.commands.intervene import intervene
     from tracescribe.runs.commands.models import models
+    from tracescribe.runs.commands.trace import trace
 
+    app.command()(trace)
     app.command()(intervene)
     app.add_typer(models, name="models")
     app.command()(doctor)

@@ -1,0 +1,156 @@
+"""The shell of the command line: quick to start, every error on one line, codes as promised, help that cannot drift."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from tracescribe.runs import cli
+from tracescribe.runs.command_reference import reference
+from tracescribe.tracer.errors import InputError, TracescribeError, WorkError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HEAVY = (
+    "torch",
+    "transformers",
+    "langgraph",
+    "openai",
+    "anthropic",
+    "networkx",
+    "numpy",
+    "pydantic",
+    "jinja2",
+    "scipy",
+)
+MAX_START_UP_SECONDS = 0.5
+
+
+def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make the application raise, as a command would."""
+
+    def raising(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", raising)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from tracescribe.runs.cli import main; main(['--help']); "
+        f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.rstrip().endswith("HEAVY []")
+    assert "demo" in shown.stdout
+
+
+def test_help_answers_at_once() -> None:
+    """The best of several starts: a busy machine must not decide."""
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "tracescribe.runs", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < MAX_START_UP_SECONDS
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tracescribe 0.")
+
+
+def test_no_command_shows_help_and_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "tracescribe demo" in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["nope"], "error: No such command 'nope'; see 'tracescribe --help'\n"),
+        (["doctor", "--nope"], "error: No such option: --nope; see 'tracescribe doctor --help'\n"),
+        (
+            ["models", "train-embedded"],
+            "error: Missing option '--out'; see 'tracescribe models train-embedded --help'\n",
+        ),
+        (["trace"], "error: give the prompt either with --prompt or with --prompt-file, and not with both\n"),
+        (["intervene", "-p", "x"], "error: nothing to edit; give --ablate, --scale, --set or --swap-from\n"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_code_2(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 2
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InputError("wrong"), 2), (WorkError("failed"), 1), (TracescribeError("x"), 1)]
+)
+def test_our_errors_carry_their_code(
+    error: TracescribeError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fail_with(monkeypatch, error)
+    assert cli.main([]) == code
+    assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+def test_an_unexpected_error_is_one_line_that_says_how_to_see_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fail_with(monkeypatch, KeyError("x"))
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err == "error: unexpected KeyError: 'x'; run again with --debug to see where\n"
+
+
+@pytest.mark.parametrize(
+    "argv", [["--debug", "demo"], ["demo", "--debug"], ["demo", "--json", "--debug", "--seed", "1"]]
+)
+def test_debug_anywhere_shows_the_traceback(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fail_with(monkeypatch, InputError("wrong"))
+    assert cli.main(argv) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in shown
+    assert shown.endswith("error: wrong\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
+def test_an_interrupt_is_code_130(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fail_with(monkeypatch, error)
+    assert cli.main([]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_reader_that_went_away_is_no_error() -> None:
+    """`tracescribe ... | head -1` must not end in a traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tracescribe.runs", "gold", "list", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    process.stderr.close()
+    process.wait()
+    assert "Traceback" not in errors
+
+
+def test_every_command_prints_json_if_it_prints_a_result() -> None:
+    sections = reference().split("\n## ")[1:]
+    without = [section.splitlines()[0] for section in sections if "`--json`" not in section]
+    assert without == []
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    """Regenerate it: python -m tracescribe.runs.command_reference > docs/commands.md"""
+    assert (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8") == reference()
