@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -120,6 +121,11 @@ class Architecture:
     unembedding_bias: Tensor | None
     n_heads: int
     n_kv_heads: int
+
+    @cached_property
+    def mean_unembedding(self) -> Tensor:
+        """Mean over the vocabulary, `[d_model]`: logits are traced relative to their mean."""
+        return self.unembedding.mean(0)
 
 
 class Adapter(Protocol):

@@ -1,0 +1,255 @@
+"""Influence, pruning and scores of an attribution graph. No N x N matrix is ever built: all work is per edge.
+
+Influence of a node: the share of the output that reaches it through all paths of row-normalised absolute edges.
+
+Source: Ameisen et al. 2025, "Circuit Tracing" (transformer-circuits.pub/2025/attribution-graphs/methods.html), as
+circuit-tracer 0.4.1 computes it (github.com/decoderesearch/circuit-tracer), with accumulation in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracescribe.tracer.errors import AttributionError, SettingError
+from tracescribe.tracer.graph import (
+    AttributionGraph,
+    BoolArray,
+    EdgeTable,
+    FloatArray,
+    GraphScores,
+    IntArray,
+    NodeKind,
+)
+
+DoubleArray = NDArray[np.float64]
+
+NORM_FLOOR = 1e-10
+"""Smallest row sum that is divided by (circuit-tracer 0.4.1)."""
+
+MAX_STEPS = 1000
+"""Longest path that is followed. Edges climb layers, so a traced graph ends after `n_layers + 2` steps; only a cycle in
+a foreign graph comes this far (circuit-tracer 0.4.1 has the same bound)."""
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """What pruning keeps.
+
+    Attributes:
+        node_threshold: share of all influence that the kept nodes carry.
+        edge_threshold: share of all edge scores that the kept edges carry.
+    """
+
+    node_threshold: float = 0.8
+    edge_threshold: float = 0.98
+
+    def __post_init__(self) -> None:
+        faults = [f"{k} is {v}" for k, v in asdict(self).items() if not 0 < v <= 1]
+        if faults:
+            raise SettingError(f"prune settings: {', '.join(faults)}; expected above 0, at most 1")
+
+
+@dataclass(frozen=True, eq=False)
+class PruneMasks:
+    """What pruning would keep.
+
+    Attributes:
+        nodes: `[n_nodes]`.
+        edges: `[n_edges]`.
+        edge_scores: influence that flows through each edge once the dropped nodes are gone, `[n_edges]`.
+    """
+
+    nodes: BoolArray
+    edges: BoolArray
+    edge_scores: DoubleArray
+
+
+def propagate(edges: EdgeTable, start: DoubleArray, layer: IntArray, floor: float = NORM_FLOOR) -> DoubleArray:
+    """Influence of every node: `start N + start N^2 + ...`, N the row-normalised absolute edges.
+
+    Where every edge climbs layers, as in a traced graph, one pass from the top down touches each edge once; otherwise
+    the sum is taken step by step.
+
+    Args:
+        edges: of an acyclic graph.
+        start: weight of each node to begin with, `[n_nodes]`.
+        layer: layer of each node, `[n_nodes]`.
+        floor: smallest row sum that is divided by.
+
+    Returns:
+        `[n_nodes]`, without `start` itself.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    weight = normalise(edges, len(start), floor)
+    if (layer[edges.target] > layer[edges.source]).all():
+        return _pass_down(edges, weight, start, layer)
+    return _sum_steps(edges, weight, start)
+
+
+def normalise(edges: EdgeTable, n_nodes: int, floor: float = NORM_FLOOR) -> DoubleArray:
+    """Each edge's share of the absolute sum of its target's edges, `[n_edges]`."""
+    weight = np.abs(edges.weight).astype(np.float64)
+    row_sum = np.bincount(edges.target, weights=weight, minlength=n_nodes)
+    return np.asarray(weight / np.maximum(row_sum, floor)[edges.target])
+
+
+def _pass_down(edges: EdgeTable, weight: DoubleArray, start: DoubleArray, layer: IntArray) -> DoubleArray:
+    climbed = layer[edges.target]
+    order = np.argsort(climbed, kind="stable") if (np.diff(climbed) < 0).any() else slice(None)
+    target, source, weight = edges.target[order], edges.source[order], weight[order]
+    bounds = np.flatnonzero(np.diff(climbed[order])) + 1
+    bounds = np.concatenate([[0], bounds, [len(target)]])
+    total = start.copy()
+    for first, last in zip(bounds[-2::-1], bounds[:0:-1], strict=True):  # top layer first: its nodes are complete
+        flow = total[target[first:last]] * weight[first:last]
+        total += np.bincount(source[first:last], weights=flow, minlength=len(total))
+    return np.asarray(total - start)
+
+
+def _sum_steps(edges: EdgeTable, weight: DoubleArray, start: DoubleArray) -> DoubleArray:
+    step: DoubleArray = start
+    total = np.zeros(len(start))
+    for _ in range(MAX_STEPS):
+        flow = step[edges.target] * weight
+        step = np.bincount(edges.source, weights=flow, minlength=len(start)).astype(np.float64)
+        if not step.any():
+            return total
+        total += step
+    raise AttributionError(
+        f"influence still flows after {MAX_STEPS} steps: the graph has a cycle; trace or download it again"
+    )
+
+
+def node_influence(graph: AttributionGraph) -> DoubleArray:
+    """Influence of every node on the logits, these weighted by their probabilities, `[n_nodes]`.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    return propagate(graph.edges, logit_weights(graph), graph.nodes.layer)
+
+
+def logit_weights(graph: AttributionGraph) -> DoubleArray:
+    """Probability of every logit node and zero elsewhere, `[n_nodes]`; equal weights where a file tells none."""
+    weights = np.zeros(graph.n_nodes)
+    logits = graph.of_kind(NodeKind.LOGIT)
+    probabilities = np.nan_to_num(graph.nodes.activation[logits].astype(np.float64), nan=0.0)
+    weights[logits] = probabilities if probabilities.any() else 1.0
+    return weights
+
+
+def cumulative_influence(influence: DoubleArray) -> FloatArray:
+    """Share of all influence that lies on each node and those above it, `[n_nodes]`: smaller is more influential."""
+    order = np.argsort(-influence, kind="stable")
+    share = np.zeros(len(influence), dtype=np.float32)
+    total = influence.sum()
+    share[order] = np.cumsum(influence[order]) / total if total > 0 else 1.0
+    return share
+
+
+def threshold_score(scores: DoubleArray, share: float) -> float:
+    """The score from which on the largest scores together hold `share` of the total; 0 where all are 0."""
+    descending = np.sort(scores)[::-1]
+    total = descending.sum()
+    if not total > 0:
+        return 0.0
+    first = int(np.searchsorted(np.cumsum(descending) / total, share))
+    return float(descending[first]) if first < len(descending) else 0.0
+
+
+def prune_masks(graph: AttributionGraph, settings: PruneSettings | None = None) -> PruneMasks:
+    """What pruning would keep.
+
+    Tokens and logits always stay. An edge with a dropped end scores exactly 0 and cannot pass, so only edges between
+    kept nodes are scored and sorted.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    settings = settings or PruneSettings()
+    return _prune(graph, node_influence(graph), settings)
+
+
+def _prune(graph: AttributionGraph, influence: DoubleArray, settings: PruneSettings) -> PruneMasks:
+    kind, edges = graph.nodes.kind, graph.edges
+    fixed = (kind == NodeKind.EMBEDDING) | (kind == NodeKind.LOGIT)
+    nodes = (influence >= threshold_score(influence, settings.node_threshold)) | fixed
+    inside = np.flatnonzero(nodes[edges.target] & nodes[edges.source])
+    kept = EdgeTable(edges.target[inside], edges.source[inside], edges.weight[inside])
+    start = logit_weights(graph)
+    flow = propagate(kept, start, graph.nodes.layer) + start
+    scores = normalise(kept, graph.n_nodes) * flow[kept.target]
+    keep = scores >= threshold_score(scores, settings.edge_threshold)
+    nodes, keep = _drop_dangling(kept, nodes, keep, fixed, kind == NodeKind.FEATURE)
+    edge_mask, edge_scores = np.zeros(len(edges), dtype=np.bool_), np.zeros(len(edges))
+    edge_mask[inside], edge_scores[inside] = keep, scores
+    return PruneMasks(nodes, edge_mask, edge_scores)
+
+
+def _drop_dangling(
+    edges: EdgeTable, nodes: BoolArray, keep: BoolArray, fixed: BoolArray, features: BoolArray
+) -> tuple[BoolArray, BoolArray]:
+    """Drop, until nothing changes, what leads nowhere and features that nothing feeds; returns nodes and edges."""
+    while True:
+        has_output = np.bincount(edges.source[keep], minlength=len(nodes)) > 0
+        has_input = np.bincount(edges.target[keep], minlength=len(nodes)) > 0
+        remaining = nodes & (fixed | has_output) & (~features | has_input)
+        if (remaining == nodes).all():
+            return nodes, keep
+        nodes = remaining
+        keep = keep & nodes[edges.target] & nodes[edges.source]
+
+
+def prune(graph: AttributionGraph, settings: PruneSettings | None = None) -> AttributionGraph:
+    """The part of a graph that carries the influence.
+
+    Returns:
+        Kept nodes and edges. The influence column holds each node's cumulative share in the graph given (smaller is
+        more influential); scores stay those of the unpruned graph; the settings are added to the provenance.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    settings = settings or PruneSettings()
+    influence = node_influence(graph)
+    masks = _prune(graph, influence, settings)
+    kept = graph.with_influence(cumulative_influence(influence)).subgraph(masks.nodes, masks.edges)
+    return replace(kept, provenance={**graph.provenance, "pruning": asdict(settings)})
+
+
+def graph_scores(graph: AttributionGraph) -> GraphScores:
+    """Replacement and completeness score; of the unpruned graph they tell how far the transcoders explain the prompt.
+
+    Replacement: influence of tokens over that of tokens and errors. Completeness: mean over all nodes, weighted by
+    influence, of the share of incoming absolute weight that is not from errors; nodes without input count as explained.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    kind, influence, weights = graph.nodes.kind, node_influence(graph), logit_weights(graph)
+    token, error = influence[kind == NodeKind.EMBEDDING].sum(), influence[kind == NodeKind.ERROR].sum()
+    output = influence + weights
+    from_error = (kind == NodeKind.ERROR)[graph.edges.source]
+    share = normalise(graph.edges, graph.n_nodes)
+    unexplained = np.bincount(graph.edges.target, weights=share * from_error, minlength=graph.n_nodes)
+    explained = 1 - unexplained
+    return GraphScores(
+        replacement=float(token / (token + error)) if token + error > 0 else 0.0,
+        completeness=float((explained * output).sum() / output.sum()) if output.sum() > 0 else 0.0,
+    )
+
+
+def error_influence_share(graph: AttributionGraph) -> float:
+    """Share of all influence that lies on error nodes, between 0 and 1.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    influence = node_influence(graph)
+    total = float(influence.sum())
+    return float(influence[graph.nodes.kind == NodeKind.ERROR].sum()) / total if total > 0 else 0.0
