@@ -1,0 +1,197 @@
+"""One conversation partner for structured answers: record, send, meter, validate, repair.
+
+Every question goes the same way: look it up in the call log; else reserve its cost, record the intent, send it, record
+the answer; then validate. What can go wrong, and what follows, is drawn in `agents.providers.errors`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tracescribe.agents.budget import Meter
+from tracescribe.agents.call_log import CallLog
+from tracescribe.agents.providers.answer_schema import strict_schema
+from tracescribe.agents.providers.completion import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    LanguageModelClient,
+    Usage,
+)
+from tracescribe.agents.providers.errors import (
+    EmptyAnswerError,
+    MalformedAnswerError,
+    RefusedAnswerError,
+    TruncatedAnswerError,
+)
+from tracescribe.agents.providers.retries import complete_with_retries
+from tracescribe.agents.providers.settings import ProviderSettings
+from tracescribe.prompts.library import render
+from tracescribe.prompts.template import RenderedPrompt
+from tracescribe.tracer.errors import BudgetExceededError, ProviderError
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+CHARS_PER_TOKEN = 3
+"""For reserving a request's cost before it is known; English runs at about four, so this errs on the dear side."""
+WIDEST_ANSWER = 20_000
+"""Most room that a second try gets after a truncated answer; beyond it the SDKs want streaming."""
+MAX_FAULTS_SHOWN = 8
+"""Validation errors shown in a repair; the first few name the cause."""
+_NO_TEXT = "(no text)"
+
+
+class LlmSession:
+    """Asks one language model for structured answers. Safe to use from several threads.
+
+    Attributes:
+        settings: how the model is reached.
+        client: one attempt at one completion.
+        log: what was asked and answered.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        client: LanguageModelClient,
+        log: CallLog,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.log = log
+        self._sleep = sleep
+        self._lock = threading.Lock()
+
+    def ask(self, prompt: RenderedPrompt, answer_type: type[Answer], meter: Meter) -> Answer:
+        """Ask one question and return a valid answer.
+
+        Args:
+            prompt: the filled template.
+            answer_type: the schema that the answer must fit.
+            meter: what the question is charged to. A recorded answer is charged like a new one: a report tells what it
+                cost to make, whichever run paid, and a resumed run stops where the first would have.
+
+        Raises:
+            BudgetExceededError: the question would pass a limit.
+            ProviderError: no usable answer, after every retry and repair that its kind allows.
+        """
+        messages = [ChatMessage(role="user", text=prompt.user)]
+        room, repairs = self.settings.max_tokens, 0
+        schema = strict_schema(answer_type)
+        while True:
+            request = CompletionRequest(
+                endpoint=self.client.endpoint,
+                system=prompt.system,
+                messages=tuple(messages),
+                schema_name=prompt.output_schema,
+                answer_schema=schema,
+                max_tokens=room,
+                temperature=self.settings.temperature,
+                template=prompt.template,
+                template_sha256=prompt.template_sha256,
+            )
+            completion = self._answered(request, meter)
+            try:
+                return parse_answer(completion, answer_type)
+            except TruncatedAnswerError:
+                wider = min(2 * self.settings.max_tokens, WIDEST_ANSWER)
+                if wider <= room:
+                    raise
+                room = wider
+            except (EmptyAnswerError, MalformedAnswerError) as error:
+                if repairs == self.settings.max_repairs:
+                    raise type(error)(f"{error} (after {repairs} repairs)") from None
+                repairs += 1
+                repair = render("repair_answer", attempt=repairs, fault=str(error))
+                messages += [
+                    ChatMessage(role="assistant", text=completion.text.strip() or _NO_TEXT),
+                    ChatMessage(role="user", text=repair.user),
+                ]
+
+    def _answered(self, request: CompletionRequest, meter: Meter) -> Completion:
+        """The answer to one request: the recorded one, or a new one that is recorded first."""
+        sha256 = request.sha256
+        with self._reserved(request, meter) as settle:
+            completion = self.log.recorded(sha256)
+            if completion is None:
+                completion = self._sent(request, sha256, meter)
+            settle(completion.usage)
+        return completion
+
+    def _sent(self, request: CompletionRequest, sha256: str, meter: Meter) -> Completion:
+        def before_attempt(attempt: int) -> None:
+            with self._lock:
+                meter.charge()  # The time may be up by now, waits between attempts included.
+            self.log.intend(request, attempt)
+
+        try:
+            completion = complete_with_retries(
+                self.client, request, self.settings, before_attempt=before_attempt, sleep=self._sleep
+            )
+        except (ProviderError, BudgetExceededError) as error:
+            self.log.fail(sha256, f"{type(error).__name__}: {error}")
+            raise
+        self.log.answer(sha256, completion)
+        return completion
+
+    @contextmanager
+    def _reserved(self, request: CompletionRequest, meter: Meter) -> Iterator[Callable[[Usage], None]]:
+        """Reserve the most that a request can cost; give back what it did not. So threads cannot overspend together."""
+        texts = [request.system, json.dumps(request.answer_schema), *(message.text for message in request.messages)]
+        reserved = Usage(
+            input_tokens=sum(len(text) for text in texts) // CHARS_PER_TOKEN, output_tokens=request.max_tokens
+        )
+        spent = [Usage()]
+        with self._lock:
+            meter.charge(llm_calls=1, input_tokens=reserved.input_tokens, output_tokens=reserved.output_tokens)
+        try:
+            yield lambda usage: spent.__setitem__(0, usage)
+        finally:
+            with self._lock:
+                meter.record(
+                    input_tokens=spent[0].input_tokens - reserved.input_tokens,
+                    output_tokens=spent[0].output_tokens - reserved.output_tokens,
+                )
+
+
+def parse_answer(completion: Completion, answer_type: type[Answer]) -> Answer:
+    """A completion as a valid answer.
+
+    Raises:
+        TruncatedAnswerError: the token limit cut it off.
+        RefusedAnswerError: the model or a filter declined.
+        EmptyAnswerError: no text.
+        MalformedAnswerError: not JSON, or not of the schema.
+    """
+    text = completion.text.strip()
+    if completion.finish == "refusal":
+        raise RefusedAnswerError(f"the model declined to answer: {' '.join(text.split())[:200] or 'without a reason'}")
+    if completion.finish == "length":
+        raise TruncatedAnswerError(
+            f"the answer was cut off by the token limit after {completion.usage.output_tokens} tokens; "
+            "raise max_tokens to give it more room"
+        )
+    if not text:
+        raise EmptyAnswerError("the answer holds no text; expected one JSON object")
+    try:
+        return answer_type.model_validate_json(_json_part(text))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}" for fault in error.errors()]
+        raise MalformedAnswerError(
+            f"the answer does not fit {answer_type.__name__}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}"
+        ) from None
+
+
+def _json_part(text: str) -> str:
+    """The JSON object within an answer: models without a schema mode put it between words or code fences."""
+    start, end = text.find("{"), text.rfind("}")
+    return text[start : end + 1] if 0 <= start < end else text

@@ -1,0 +1,103 @@
+"""What goes to a language model and what comes back, the same for every provider."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from tracescribe.agents.claims import Frozen
+from tracescribe.tracer.provenance import sha256_json
+
+
+class ChatMessage(Frozen):
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+class Endpoint(Frozen):
+    """Who is asked: part of every request's hash, so that one server's answer never stands in for another's.
+
+    Attributes:
+        provider: the wire format.
+        base_url: without user name and password.
+        model: the model's name at that server.
+    """
+
+    provider: Literal["openai", "anthropic"]
+    base_url: str
+    model: str
+
+
+class CompletionRequest(Frozen):
+    """One request for one JSON object.
+
+    Attributes:
+        schema_name: name of the answer's schema, for the provider.
+        answer_schema: JSON schema of the answer, in the strict subset that providers accept.
+        temperature: None sends none; some providers and models accept none.
+        template, template_sha256: the prompt template that the request was made from.
+    """
+
+    endpoint: Endpoint
+    system: str
+    messages: tuple[ChatMessage, ...] = Field(min_length=1)
+    schema_name: str
+    answer_schema: dict[str, object]
+    max_tokens: int = Field(ge=1)
+    temperature: float | None = None
+    template: str
+    template_sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """The request's hash: by it a recorded answer is found again."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+class Usage(Frozen):
+    """Tokens that one answer cost."""
+
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+
+
+class Completion(Frozen):
+    """One answer, as it came.
+
+    Attributes:
+        text: JSON text, or whatever came instead.
+        finish: `stop`; `length` where the token limit cut it off; `refusal` where the model or a filter declined.
+        model: as the server names it.
+        seconds: from sending to answer.
+    """
+
+    text: str
+    finish: Literal["stop", "length", "refusal"]
+    usage: Usage
+    model: str
+    seconds: float = Field(default=0.0, ge=0)
+
+
+class LanguageModelClient(Protocol):
+    """One provider's wire format. One call is one attempt: retries and repairs are counted elsewhere."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Who is asked."""
+        ...
+
+    def complete(self, request: CompletionRequest) -> Completion:
+        """Send one request and wait for its answer.
+
+        Raises:
+            ProviderRequestError: the server refuses the request.
+            TransientProviderError: timeout, connection, rate limit, overload.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back the connections."""
+        ...

@@ -1,0 +1,60 @@
+"""Data fences: how text that somebody else wrote stands in a prompt without becoming part of it.
+
+A fence is a pair of lines with a boundary word derived from the content's hash. The content cannot hold its own
+boundary: that is checked, and no author can choose a text that contains a hash of itself. No random draw is needed, so
+the same content always gives the same prompt, and so the same request hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+_BOUNDARY_DIGITS = 16
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+"""Control, format (bidirectional marks, zero-width, tag characters), private use, surrogate, line separators."""
+
+
+def visible(text: str) -> str:
+    r"""The text with every character that a reader cannot see written out as `\u{hex}`; newline and tab stay.
+
+    >>> visible("left\u202eright")
+    'left\\u{202e}right'
+    """
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in _HIDDEN_CATEGORIES
+        else f"\\u{{{ord(character):x}}}"
+        for character in text
+    )
+
+
+def capped(text: str, max_chars: int) -> str:
+    """The text, or its first `max_chars` characters and a note of how many were cut."""
+    if len(text) <= max_chars:
+        return text
+    return f"{text[:max_chars]}\n[cut: {len(text) - max_chars} more characters]"
+
+
+def boundary_of(text: str) -> str:
+    """A boundary word that does not occur in the text: `DATA-` and hexadecimal digits of the text's SHA-256."""
+    round_number = 0
+    while True:
+        digest = hashlib.sha256(f"{round_number}\0{text}".encode()).hexdigest()
+        boundary = f"DATA-{digest[:_BOUNDARY_DIGITS]}"
+        if boundary not in text:
+            return boundary
+        round_number += 1
+
+
+def fence(name: str, text: str, *, max_chars: int) -> str:
+    """The text as a fenced block, made visible and capped.
+
+    Args:
+        name: what the block holds; stands on the opening line, so it must come from a template, not from data.
+        text: anything.
+        max_chars: longest content kept.
+    """
+    content = capped(visible(text), max_chars)
+    boundary = boundary_of(content)
+    return f"<<<{boundary} {name}\n{content}\n{boundary}>>>"
