@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -169,6 +170,12 @@ class CaseTools:
             self._traces[prompt] = self._prune(self._attribute(prompt))
         return self._traces[prompt]
 
+    def token_of_logit(self, graph: AttributionGraph, index: int) -> str:
+        """Text of an output token: from the model where it is the graph's own, else from the graph file's label."""
+        if self._owns_graph() and self.toolbox.model is not None:
+            return self.toolbox.model.token_text(int(graph.nodes.feature[index]))
+        return output_text(graph, index)
+
     # -- acting -------------------------------------------------------------------------------------------------------
 
     def clean(self, prompt: str | None = None) -> CleanRun:
@@ -222,7 +229,7 @@ class CaseTools:
         clean = self.clean()
         self.meter.charge(forward_passes=len(rows))
         settings = InterventionSettings(mode="open", freeze_attention=False)
-        return intervene(self.model, self.transcoders, clean, rows, settings, read=read)
+        return intervene(self.model, self.transcoders, clean.tokens, rows, settings, read=read, clean=clean)
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -247,6 +254,8 @@ class CaseTools:
 
     def _prune(self, graph: AttributionGraph) -> AttributionGraph:
         thresholds = self.toolbox.pruning
+        if "pruning" in graph.provenance:  # a file that was pruned by these rules before; twice would thin it again
+            return graph
         return prune(graph, PruneSettings(thresholds.node_threshold, thresholds.edge_threshold))
 
     def _owns_graph(self) -> bool:
@@ -255,4 +264,15 @@ class CaseTools:
         if model is None or transcoders is None:
             return False
         told = self.full.provenance
-        return told.get("model_sha256") == model.weights_sha256 and told.get("transcoder_sha256") == transcoders.sha256
+        return told.get("model_sha256") == model.weights_sha256 and told.get("transcoders_sha256") == transcoders.sha256
+
+
+_OUTPUT_LABEL = re.compile(r"""output:? *"(.*)"(?: \(p=[\d.]+\))?""", re.DOTALL | re.IGNORECASE)
+"""How circuit-tracer and Neuronpedia spell an output token in a logit node's label."""
+
+
+def output_text(graph: AttributionGraph, index: int) -> str:
+    """Text of a logit node as its label tells it; the token id where there is no label."""
+    label = graph.labels[index]
+    match = _OUTPUT_LABEL.search(label)
+    return (match.group(1) if match else label).strip() or f"token {int(graph.nodes.feature[index])}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,10 @@ class LoopSettings:
     seed: int = 0
     max_rounds: int = 1
     experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ and the whole plan is hashed before the first perturbed run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from tracescribe.agents.claims import (
 )
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Controls, ExperimentPlan
-from tracescribe.tracer.controls import matched_shifts
+from tracescribe.tracer.controls import SHIFTS_MATCHED_ON, SUBSETS_MATCHED_ON, matched_shifts, matched_subsets
 from tracescribe.tracer.edits import FeatureEdit, FeatureShift, Row, ablation, as_shifts, scaling, swap
 from tracescribe.tracer.errors import InterventionError
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
@@ -34,11 +33,6 @@ if TYPE_CHECKING:
 
 Members = Mapping[str, tuple[FeatureNode, ...]]
 """Feature nodes by supernode id."""
-
-MATCHED_ON = ("number of features", "layer", "position", "amount times decoder norm")
-"""What every intervention control shares with the tested edits; its features are random live ones."""
-MATCHED_CIRCUITS = ("number of features in each layer", "drawn from the features active in this prompt")
-"""What the control circuits of a sufficiency test share with the tested circuit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +129,10 @@ def _against_matched(
         raise InterventionError(f"the edits of claim {claim.claim_id} change nothing in this prompt")
     exclude = {FeatureRef(s.layer, s.feature) for s in shifts} | {node.ref for node in read}
     live = {layer: tools.live(layer) for layer in sorted({shift.layer for shift in shifts})}
-    controls = matched_shifts(tools.rng("controls", claim.claim_id), shifts, live, exclude, settings.n_controls)
-    plan = _plan(tools, claim, tested, controls, MATCHED_ON, read, settings)
+    norms = {layer: tools.toolbox.decoder_norms(layer) for layer in live}
+    rng = tools.rng("controls", claim.claim_id)
+    controls = matched_shifts(rng, shifts, live, exclude, settings.n_controls, norms)
+    plan = _plan(tools, claim, tested, controls, SHIFTS_MATCHED_ON, read, settings)
     return InterventionTest(plan=plan, claim=claim, tested=tested, controls=tuple(controls), read=read)
 
 
@@ -145,43 +141,18 @@ def _sufficiency(
 ) -> InterventionTest:
     """Everything but the circuit ablated, against random circuits of the same size in every layer."""
     active = tools.active_features()
-    circuit = {node for supernode in claim.supernodes for node in members[supernode]}
-    keep = [node for node in active if node in circuit]
+    circuit_members = {node for supernode in claim.supernodes for node in members[supernode]}
+    keep = [node for node in active if node in circuit_members]
     if not keep or len(keep) == len(active):
         raise InterventionError(
             f"claim {claim.claim_id}: the circuit holds {len(keep)} of {len(active)} active features; "
             "there must be something to keep and something to remove"
         )
-    controls = _random_circuits(tools, claim.claim_id, active, keep, settings.n_controls)
-    tested = ablation(node for node in active if node not in circuit)
-    plan = _plan(tools, claim, tested, controls, MATCHED_CIRCUITS, (), settings)
+    circuits = matched_subsets(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
+    controls = tuple(ablation(node for node in active if node not in set(circuit)) for circuit in circuits)
+    tested = ablation(node for node in active if node not in circuit_members)
+    plan = _plan(tools, claim, tested, controls, SUBSETS_MATCHED_ON, (), settings)
     return InterventionTest(plan=plan, claim=claim, tested=tested, controls=controls, reference=ablation(active))
-
-
-def _random_circuits(
-    tools: CaseTools, claim_id: str, active: Sequence[FeatureNode], keep: Sequence[FeatureNode], n: int
-) -> tuple[Row, ...]:
-    """Ablations of all but a random circuit; distinct, and none of them the tested one. May be fewer than `n`."""
-    rng = tools.rng("controls", claim_id)
-    layers = sorted({node.layer for node in active})
-    pools = {layer: [node for node in active if node.layer == layer] for layer in layers}
-    sizes = {layer: sum(node.layer == layer for node in keep) for layer in layers}
-    n_distinct = math.prod(math.comb(len(pools[layer]), sizes[layer]) for layer in layers) - 1
-    seen = {frozenset(keep)}
-    rows: list[Row] = []
-    # collecting all of a small set at random takes about m ln m draws; the cap only stops an unlucky tail
-    for _ in range(50 * n):
-        if len(rows) >= min(n, n_distinct):
-            break
-        circuit = frozenset(
-            pools[layer][int(i)]
-            for layer in layers
-            for i in rng.choice(len(pools[layer]), size=sizes[layer], replace=False)
-        )
-        if circuit not in seen:
-            seen.add(circuit)
-            rows.append(ablation(node for node in active if node not in circuit))
-    return tuple(rows)
 
 
 def _plan(

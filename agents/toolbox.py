@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
+from tracescribe.tracer.errors import InterventionError
+from tracescribe.tracer.graph import FloatArray
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,10 @@ class PruningThresholds:
     node_threshold: float = 0.8
     edge_threshold: float = 0.98
 
+    def as_json(self) -> dict[str, object]:
+        """The thresholds as plain JSON values."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Toolbox:
@@ -45,6 +51,22 @@ class Toolbox:
     transcoders: TranscoderSet | None = None
     evidence: EvidenceStore | None = None
     pruning: PruningThresholds = field(default_factory=PruningThresholds)
+    _norms: dict[int, FloatArray] = field(default_factory=dict, repr=False)
+
+    def decoder_norms(self, layer: int) -> FloatArray:
+        """Norm of every feature's decoder vectors of a layer, over all layers written to, `[n_features]`; kept.
+
+        Raises:
+            InterventionError: there are no transcoders.
+        """
+        if self.transcoders is None:
+            raise InterventionError("no transcoders are loaded; load them to test anything")
+        if layer not in self._norms:
+            import torch
+
+            rows = self.transcoders.decoder_rows(layer, torch.arange(self.transcoders.n_features[layer]))
+            self._norms[layer] = rows.float().flatten(1).norm(dim=1).numpy()
+        return self._norms[layer]
 
     def open(self, case: InterpretationCase, budget: Budget, *, seed: int = 0) -> CaseTools:
         """The metered, typed acts for one case. Traces the prompt if the case is one; blinds the graph if it is one.

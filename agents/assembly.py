@@ -1,0 +1,132 @@
+"""Assemble the report from what the loop found, and check it against its contract before it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.circuit_edges import circuit_edges
+from tracescribe.agents.report import CircuitReport, Cost, Provenance, Unexplained, validate_report
+from tracescribe.agents.state import LoopState
+from tracescribe.agents.story import tell_story
+from tracescribe.agents.survey import Survey
+from tracescribe.tracer.graph import AttributionGraph
+from tracescribe.tracer.provenance import sha256_json, version
+
+if TYPE_CHECKING:
+    from tracescribe.agents.agent import Proposer
+    from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.loop import LoopSettings
+
+ATTENTION_NOTE = (
+    "attention patterns are held fixed in the graph: why the model attends where it does, and edges that work through "
+    "that choice, cannot be seen here (interventions do recompute attention)"
+)
+"""What no attribution graph of this kind shows, said in every report."""
+
+
+def assemble_report(
+    tools: CaseTools,
+    proposer: Proposer,
+    settings: LoopSettings,
+    state: LoopState,
+    seconds: Mapping[str, float],
+) -> CircuitReport:
+    """The report of one run of the loop.
+
+    Raises:
+        ReportError: the parts do not fit together; a fault of the proposer or of the loop, never of the case.
+    """
+    survey = state["survey"]
+    supernodes = state.get("supernodes", ())
+    provenance = _provenance(tools, proposer, settings)
+    report = CircuitReport(
+        report_id=sha256_json(provenance.model_dump(mode="json") | {"case": tools.case.case_id})[:16],
+        prompt=survey.full.prompt,
+        tokens=survey.full.tokens,
+        targets=survey.targets,
+        tested=bool(state.get("measurements")),
+        cut_short=state["cut_short"],
+        summary=tell_story(survey, state),
+        labels=state.get("labels", ()),
+        supernodes=supernodes,
+        edges=circuit_edges(survey.full, supernodes),
+        claims=state.get("claims", ()),
+        plans=state.get("plans", ()),
+        measurements=state.get("measurements", ()),
+        verdicts=state.get("verdicts", ()),
+        registry=tools.registry.entries,
+        unexplained=_unexplained(tools, survey, state),
+        failures=state.get("failures", ()),
+        cost=_cost(tools, seconds),
+        provenance=provenance,
+    )
+    validate_report(report)
+    return report
+
+
+def _provenance(tools: CaseTools, proposer: Proposer, settings: LoopSettings) -> Provenance:
+    model, transcoders, store = tools.toolbox.model, tools.toolbox.transcoders, tools.store
+    own = tools.can_test
+    told = tools.full.provenance
+    return Provenance(
+        product_version=version(),
+        agent=proposer.name,
+        agent_settings={**proposer.settings(), "loop": settings.as_json(), "pruning": tools.toolbox.pruning.as_json()},
+        seed=settings.seed,
+        model=model.model_id if own and model is not None else _text(told.get("model")),
+        model_sha256=model.weights_sha256 if own and model is not None else _text(told.get("model_sha256")),
+        transcoder=transcoders.transcoder_id if own and transcoders is not None else _text(told.get("transcoders")),
+        transcoder_sha256=(
+            transcoders.sha256 if own and transcoders is not None else _text(told.get("transcoders_sha256"))
+        ),
+        evidence_sha256=store.sha256 if store is not None else None,
+        graph_sha256=graph_sha256(tools.full),
+        prompt_versions=dict(proposer.prompt_versions()),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def graph_sha256(graph: AttributionGraph) -> str:
+    """Content hash of a graph: prompt, nodes and edges, not its provenance or labels."""
+    digest = hashlib.sha256()
+    digest.update("\0".join([graph.prompt, *graph.tokens, "", *graph.node_ids]).encode())
+    for column in (graph.nodes.activation, graph.edges.target, graph.edges.source, graph.edges.weight):
+        digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplained:
+    grouped = {member.node for supernode in state.get("supernodes", ()) for member in supernode.members}
+    notes = [ATTENTION_NOTE]
+    why = tools.why_untestable()
+    if why is not None:
+        notes.append(f"nothing was tested: {why}")
+    if tools.store is None:
+        notes.append("no corpus evidence: labels rest on the graph alone")
+    scores = survey.full.scores
+    return Unexplained(
+        error_influence=survey.error_influence,
+        replacement_score=scores.replacement if scores is not None else None,
+        completeness_score=scores.completeness if scores is not None else None,
+        features_left_out=sum(node not in grouped for node in survey.features),
+        notes=tuple(notes),
+    )
+
+
+def _cost(tools: CaseTools, seconds: Mapping[str, float]) -> Cost:
+    meter = tools.meter
+    return Cost(
+        seconds=meter.seconds,
+        seconds_by_step=dict(seconds),
+        experiments=meter.experiments,
+        forward_passes=meter.forward_passes,
+        llm_calls=meter.llm_calls,
+        input_tokens=meter.input_tokens,
+        output_tokens=meter.output_tokens,
+        usd=meter.usd,
+    )

@@ -1,0 +1,45 @@
+"""Predicates as code: where in a text they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tracescribe.agents.claims import Predicate
+from tracescribe.tracer.graph import BoolArray
+
+
+def holds(predicate: Predicate, tokens: Sequence[str], next_tokens: Sequence[str]) -> BoolArray:
+    """Where a predicate holds in one text.
+
+    Args:
+        predicate: the condition.
+        tokens: of the text, `[n_tokens]`.
+        next_tokens: the model's most probable next token after each of them, `[n_tokens]`.
+
+    Returns:
+        `[n_tokens]`.
+    """
+    words = frozenset(predicate.words)
+    if predicate.on == "token":
+        return np.array([token in words for token in tokens], dtype=np.bool_)
+    if predicate.on == "next":
+        return np.array([token in words for token in next_tokens], dtype=np.bool_)
+    here = np.array([token in words for token in tokens], dtype=np.int64)
+    before = np.concatenate([[0], np.cumsum(here)])
+    index = np.arange(len(tokens))
+    window_start = np.maximum(index - predicate.window, 0)
+    return np.asarray(before[index] - before[window_start] > 0, dtype=np.bool_)
+
+
+def in_words(predicate: Predicate) -> str:
+    """A predicate in plain English."""
+    words = " / ".join(f"'{word}'" for word in predicate.words)
+    match predicate.on:
+        case "token":
+            return f"the word is {words}"
+        case "previous":
+            return f"{words} came among the last {predicate.window} words"
+        case "next":
+            return f"the model is about to say {words}"
