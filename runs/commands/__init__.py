@@ -15,9 +15,11 @@ def register(app: typer.Typer) -> None:
     from tracescribe.runs.commands.doctor import doctor
     from tracescribe.runs.commands.intervene import intervene
     from tracescribe.runs.commands.models import models
+    from tracescribe.runs.commands.prompts import prompts
     from tracescribe.runs.commands.trace import trace
 
     app.command()(trace)
     app.command()(intervene)
     app.add_typer(models, name="models")
+    app.add_typer(prompts, name="prompts")
     app.command()(doctor)
