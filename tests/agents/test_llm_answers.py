@@ -1,0 +1,80 @@
+"""Answer schemas: what strict modes accept, and what validation refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from tracescribe.agents import llm_answers
+from tracescribe.agents.llm_answers import ClaimsAnswer, FeatureLabelAnswer, SupernodesAnswer
+from tracescribe.agents.providers.answer_schema import strict_schema
+from tracescribe.agents.providers.faults import retry_after_seconds
+from tracescribe.agents.providers.secrets import redact
+from tracescribe.prompts import list_prompts
+
+ANSWERS: tuple[type[BaseModel], ...] = (FeatureLabelAnswer, SupernodesAnswer, ClaimsAnswer)
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        yield schema
+        for value in schema.values():
+            yield from _parts(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _parts(value)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_schemas_keep_to_what_strict_modes_accept(answer: type[BaseModel]) -> None:
+    schema = strict_schema(answer)
+    objects = [part for part in _parts(schema) if part.get("type") == "object"]
+    assert objects
+    for part in objects:
+        assert part["additionalProperties"] is False
+        assert sorted(part["required"]) == sorted(part["properties"])
+    unsupported = {"oneOf", "discriminator", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"}
+    named = {name for part in _parts(schema) for name in part.get("properties", {})}
+    assert not unsupported & {key for part in _parts(schema) for key in part} - named
+
+
+def test_every_prompt_names_a_schema_that_exists() -> None:
+    schemas = {template.output_schema for template in list_prompts()} - {"none"}
+    assert schemas == {answer.__name__ for answer in ANSWERS}
+    assert all(issubclass(getattr(llm_answers, name), BaseModel) for name in schemas)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ({"kind": "steering", "supernode": "s1", "multiplier": 1, "expected_token": "a", "direction": "up"}, "differ"),
+        ({"kind": "steering", "supernode": "s1", "multiplier": 1e9, "expected_token": "a", "direction": "up"}, "10"),
+        ({"kind": "edge", "source": "s1", "destination": "s2", "sign": 0}, "1 or -1"),
+        ({"kind": "verdict", "claim": "c1", "outcome": "supported"}, "expected tags"),
+        ({"kind": "swap", "donor": "d1", "outcome": "supported"}, "Extra inputs"),
+    ],
+)
+def test_answers_beyond_their_schema_are_refused(answer: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        ClaimsAnswer.model_validate({"claims": [answer]})
+
+
+def test_retry_after_is_read_in_all_its_forms() -> None:
+    assert retry_after_seconds({"retry-after": "2.5"}, 0) == 2.5
+    assert retry_after_seconds({"retry-after-ms": "1500", "retry-after": "9"}, 0) == 1.5
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    headers = {"retry-after": format_datetime(moment, usegmt=True)}
+    assert retry_after_seconds(headers, moment.timestamp() - 12) == 12
+    assert retry_after_seconds(headers, moment.timestamp() + 5) == 0
+    assert retry_after_seconds({"retry-after": "soon"}, 0) is None and retry_after_seconds({}, 0) is None
+
+
+@pytest.mark.parametrize("text", ["key sk-abcdef123456 bad", "Bearer abc.def-123 bad", "my-own-key bad"])
+def test_words_shaped_like_keys_are_cut_out(text: str) -> None:
+    assert redact(text, "my-own-key").endswith("[key] bad")
+    assert len(redact("long " * 500, "")) < 260
