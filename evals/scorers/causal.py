@@ -1,0 +1,133 @@
+"""Causal claims: is what the report calls supported true, and does it find what is true?
+
+A claim is held against what was observed on the model by other means (see `evals.oracle`): its supernode is read as the
+gold supernode that holds most of its members. Where gold cannot tell (a kind of claim it knows nothing of, a supernode of
+undecided features or of several concepts mixed) the claim counts neither way, and how many there were is told. In a
+complete gold circuit a supernode of features that play no part has no effect, so a supported claim about it is false.
+
+Known effects are those that an agent that can only touch features could have shown: for each gold supernode that it is
+necessary, and that swapping it for some other value gives that value's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tracescribe.agents.claims import Claim, EdgeClaim, NecessityClaim, SwapClaim
+from tracescribe.evals.gold import GoldCircuit
+from tracescribe.evals.matching import Matching
+from tracescribe.evals.prediction import Prediction
+from tracescribe.evals.scorers.metric import Metric, Tally
+
+METRICS = (
+    Metric("causal.precision", "causal precision", "every supported claim is true", "pooled", headline=True),
+    Metric("causal.recall", "effects found", "every known effect has a supported claim", "pooled", headline=True),
+    Metric(
+        "causal.false_discoveries", "false discoveries", "no supported claim is false", "pooled", higher_is_better=False
+    ),
+    Metric("causal.swap_precision", "swap precision", "every supported swap is true", "pooled"),
+    Metric("causal.wrongly_refuted", "wrongly refuted", "no true claim is refuted", "pooled", higher_is_better=False),
+    Metric("causal.decidable", "decidable", "gold can tell of every supported claim", "pooled"),
+)
+
+
+def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) -> Mapping[str, Tally]:
+    """Score supported and refuted claims against the known effects of a gold circuit."""
+    truth = [(judged, claim_truth(judged.claim, gold, matching)) for judged in prediction.claims]
+    supported = [(judged.claim, true) for judged, true in truth if judged.outcome == "supported"]
+    decided = [(claim, true) for claim, true in supported if true is not None]
+    right = sum(true for _, true in decided)
+    swaps = [true for claim, true in decided if isinstance(claim, SwapClaim)]
+    true_outcomes = [judged.outcome for judged, true in truth if true]
+    known = known_effects(gold)
+    found = {_effect_of(claim, matching) for claim, true in decided if true}
+    return {
+        "causal.precision": Tally(right, len(decided)),
+        "causal.recall": Tally(len(known & found), len(known)),
+        "causal.false_discoveries": Tally(len(decided) - right, len(decided)),
+        "causal.swap_precision": Tally(sum(swaps), len(swaps)),
+        "causal.wrongly_refuted": Tally(true_outcomes.count("refuted"), len(true_outcomes)),
+        "causal.decidable": Tally(len(decided), len(supported)),
+    }
+
+
+def claim_truth(claim: Claim, gold: GoldCircuit, matching: Matching) -> bool | None:
+    """Whether a claim is true by gold; None where gold cannot tell."""
+    match claim:
+        case NecessityClaim():
+            return _necessity_truth(claim, gold, matching)
+        case SwapClaim():
+            return _swap_truth(claim, gold, matching)
+        case EdgeClaim():
+            return _edge_truth(claim, gold, matching)
+        case _:
+            return None
+
+
+def known_effects(gold: GoldCircuit) -> set[tuple[str, str]]:
+    """(kind, gold supernode) of every effect that the gold features were seen to have."""
+    found = set()
+    for effects in gold.effects:
+        if effects.necessary_by_features:
+            found.add(("necessity", effects.supernode))
+        if any(swap.shown_by_features for swap in effects.swaps):
+            found.add(("swap", effects.supernode))
+    return found
+
+
+def _effect_of(claim: Claim, matching: Matching) -> tuple[str, str] | None:
+    if isinstance(claim, NecessityClaim | SwapClaim):
+        owner = matching.owners.get(claim.supernode)
+        return (claim.kind, owner) if owner is not None else None
+    return None
+
+
+def _unowned(supernode: str, gold: GoldCircuit, matching: Matching) -> bool | None:
+    """Truth of an effect of a supernode that is no gold supernode: false if none of it plays a part, else unknown."""
+    return False if gold.complete and supernode in matching.strangers else None
+
+
+def _necessity_truth(claim: NecessityClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
+    owner = matching.owners.get(claim.supernode)
+    if owner is None:
+        return _unowned(claim.supernode, gold, matching)
+    effects = gold.effects_of(owner)
+    if effects is None or effects.target_token != claim.target_token:
+        return None
+    return None if effects.site_drop is None and effects.features_drop is None else effects.necessary
+
+
+def _swap_truth(claim: SwapClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
+    owner = matching.owners.get(claim.supernode)
+    if owner is None:
+        return _unowned(claim.supernode, gold, matching)
+    effects = gold.effects_of(owner)
+    if effects is None:
+        return None
+    tried = effects.swaps_to(claim.expected_token)
+    return any(swap.holds for swap in tried) if tried or effects.exhaustive else None
+
+
+def _edge_truth(claim: EdgeClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
+    """An edge claim is about a total effect, so any path of gold edges with the right sign makes it true."""
+    source, destination = matching.owners.get(claim.source), matching.owners.get(claim.destination)
+    if source is None or destination is None or source == destination or not gold.edges:
+        return None
+    return claim.sign in _path_signs(gold, source, destination)
+
+
+def _path_signs(gold: GoldCircuit, source: str, destination: str) -> set[int]:
+    """Signs of all paths between two supernodes; gold edges run from earlier to later, so there is no cycle."""
+    signs: set[int] = set()
+    frontier, seen = [(source, 1)], {(source, 1)}
+    while frontier:
+        name, sign = frontier.pop()
+        for edge in gold.edges:
+            step = (edge.destination, sign * edge.sign)
+            if edge.source != name or step in seen:
+                continue
+            seen.add(step)
+            frontier.append(step)
+            if edge.destination == destination:
+                signs.add(step[1])
+    return signs
