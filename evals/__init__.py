@@ -1,1 +1,97 @@
-"""Room."""
+"""Evals: gold circuits, scorers, and the benchmark of agents.
+
+Comes in: circuit reports, attribution graphs, gold files. Goes out: scores, each with what it rests on, and tables with
+bootstrap intervals. May not happen here: no agent may import this room or read its data, no scorer looks at who is
+scored, and a missing answer never becomes a number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracescribe.evals.bench import BenchResult, BenchSettings, CaseResult, choose_circuits, run_bench
+    from tracescribe.evals.gold import (
+        GoldCircuit,
+        GoldSet,
+        GoldSupernode,
+        check_circuit,
+        check_stamp,
+        parse_gold,
+        read_gold,
+    )
+    from tracescribe.evals.leaderboard import Leaderboard, make_leaderboard
+    from tracescribe.evals.oracle import OracleSettings, build_oracle_gold, load_oracle_gold, oracle_path
+    from tracescribe.evals.prediction import Prediction, prediction_of_gold, prediction_of_report
+    from tracescribe.evals.scores import HEADLINES, METRICS, Scores, score_prediction, score_report
+    from tracescribe.evals.summary import average, compare
+
+_HOME = {
+    "BenchResult": "bench",
+    "BenchSettings": "bench",
+    "CaseResult": "bench",
+    "choose_circuits": "bench",
+    "run_bench": "bench",
+    "GoldCircuit": "gold",
+    "GoldSet": "gold",
+    "GoldSupernode": "gold",
+    "check_circuit": "gold",
+    "check_stamp": "gold",
+    "parse_gold": "gold",
+    "read_gold": "gold",
+    "Leaderboard": "leaderboard",
+    "make_leaderboard": "leaderboard",
+    "OracleSettings": "oracle",
+    "build_oracle_gold": "oracle",
+    "load_oracle_gold": "oracle",
+    "oracle_path": "oracle",
+    "Prediction": "prediction",
+    "prediction_of_gold": "prediction",
+    "prediction_of_report": "prediction",
+    "HEADLINES": "scores",
+    "METRICS": "scores",
+    "Scores": "scores",
+    "score_prediction": "scores",
+    "score_report": "scores",
+    "average": "summary",
+    "compare": "summary",
+}
+
+__all__ = [
+    "HEADLINES",
+    "METRICS",
+    "BenchResult",
+    "BenchSettings",
+    "CaseResult",
+    "GoldCircuit",
+    "GoldSet",
+    "GoldSupernode",
+    "Leaderboard",
+    "OracleSettings",
+    "Prediction",
+    "Scores",
+    "average",
+    "build_oracle_gold",
+    "check_circuit",
+    "check_stamp",
+    "choose_circuits",
+    "compare",
+    "load_oracle_gold",
+    "make_leaderboard",
+    "oracle_path",
+    "parse_gold",
+    "prediction_of_gold",
+    "prediction_of_report",
+    "read_gold",
+    "run_bench",
+    "score_prediction",
+    "score_report",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        from importlib import import_module
+
+        return getattr(import_module(f"tracescribe.evals.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
