@@ -1,0 +1,72 @@
+"""Direct effect of transcoder features on the output: which tokens a feature says, if nothing else reacts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tracescribe.tracer.graph import FloatArray, IntArray
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.transcoders import TranscoderSet
+
+_CHUNK_NUMBERS = 1 << 25
+"""Logit effects held at once: 128 MiB in float32."""
+_NORM_ROWS = 4096
+"""Decoders read at once for their norms."""
+
+
+class TopEffects(NamedTuple):
+    """Strongest effects of each feature, arrays `[n_features, k]`, strongest first."""
+
+    promoted: IntArray
+    promoted_effect: FloatArray
+    suppressed: IntArray
+    suppressed_effect: FloatArray
+
+
+@torch.no_grad()
+def logit_effects(model: LanguageModel, transcoders: TranscoderSet, layer: int, features: Tensor) -> Tensor:
+    """Direct effect of one unit of activation on every logit, relative to the mean over the vocabulary.
+
+    An approximation that needs no prompt: the decoder vectors of all layers written to are summed, scaled by the final
+    norm's gain and unembedded. Left out are the final norm's denominator (a positive factor that depends on the
+    prompt, so signs and order stand) and whatever later layers make of the vectors.
+
+    Args:
+        features: `[n]` indices.
+
+    Returns:
+        `[n, vocab_size]`.
+    """
+    written = transcoders.decoder_rows(layer, features).sum(1) * model.architecture.final_norm.gain
+    logits = written @ model.architecture.unembedding.T
+    return logits - logits.mean(-1, keepdim=True)
+
+
+def top_effects(model: LanguageModel, transcoders: TranscoderSet, layer: int, k: int) -> TopEffects:
+    """The `k` most promoted and most suppressed tokens of every feature of a layer."""
+    k = min(k, model.vocab_size)
+    n_features = transcoders.n_features[layer]
+    size = max(1, _CHUNK_NUMBERS // model.vocab_size)
+    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for features in torch.split(torch.arange(n_features), size):
+        effects = logit_effects(model, transcoders, layer, features)
+        up, down = effects.topk(k, -1), effects.topk(k, -1, largest=False)
+        parts.append((up.indices, up.values, down.indices, down.values))
+    promoted, up_effect, suppressed, down_effect = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+    return TopEffects(
+        promoted.astype(np.int64),
+        up_effect.astype(np.float32),
+        suppressed.astype(np.int64),
+        down_effect.astype(np.float32),
+    )
+
+
+def decoder_norms(transcoders: TranscoderSet, layer: int) -> FloatArray:
+    """Norm of every feature's decoder over all layers written to together, `[n_features]`."""
+    parts = torch.split(torch.arange(transcoders.n_features[layer]), _NORM_ROWS)
+    norms = torch.cat([transcoders.decoder_rows(layer, part).flatten(1).norm(dim=1) for part in parts])
+    return norms.numpy().astype(np.float32)
