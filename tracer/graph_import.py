@@ -1,0 +1,333 @@
+"""From a checked graph document to an `AttributionGraph`.
+
+Traps of published files: `feature` is a Cantor number, a bare index or something else again, so feature indices come
+from node ids; old error ids (`0_{layer}_{position}`) collide with ids of layer-0 features, so kinds come from
+`feature_type` and an ambiguous link end is resolved by what the layers and the order of links allow, or set aside.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracescribe.tracer.graph import AttributionGraph, EdgeTable, GraphScores, IntArray, NodeKind, NodeTable
+from tracescribe.tracer.graph_document import MAX_LAYERS, GraphDocument, LinkRow, NodeRow, OwnBlock, refuse
+
+_log = logging.getLogger(__name__)
+
+KIND_OF_TYPE = {
+    "cross layer transcoder": NodeKind.FEATURE,  # per-layer transcoders too
+    "mlp reconstruction error": NodeKind.ERROR,
+    "embedding": NodeKind.EMBEDDING,
+    "logit": NodeKind.LOGIT,
+}
+"""Node kinds by their `feature_type` in a file."""
+
+OWN_KEY = "tracescribe"
+"""Key of this product's block in `metadata`."""
+
+_THREE_NUMBERS = re.compile(r"(\d{1,19})_(\d{1,19})_(\d{1,19})")
+_EMBEDDING = re.compile(r"E_(\d{1,19})_(\d{1,19})")
+_MAX_INDEX = 1 << 62
+
+
+@dataclass(frozen=True)
+class _Node:
+    """One node, its kind known and its id unique."""
+
+    node_id: str
+    kind: NodeKind
+    layer: int
+    position: int
+    feature: int
+    row: NodeRow
+
+
+def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
+    """Build the graph of a document.
+
+    Args:
+        document: checked rows.
+        name: how messages call it.
+
+    Raises:
+        GraphFormatError: ids that contradict their rows, duplicate nodes or links, links to unknown nodes, a cycle.
+    """
+    faults: list[str] = []
+    n_pos = len(document.metadata.prompt_tokens)
+    nodes = [n for i, row in enumerate(document.nodes) if (n := _read_node(row, f"nodes[{i}]", n_pos, faults))]
+    if faults:
+        refuse(name, faults)
+    _refuse_duplicates(nodes, faults)
+    ends = _LinkEnds(nodes)
+    pairs, aside = ends.resolve(document.links, faults)
+    if faults:
+        refuse(name, faults)
+    if aside:
+        _log.warning("%s: %d links could mean either of two nodes and were set aside", name, len(aside))
+    own, links = document.metadata.tracescribe, document.raw["links"]
+    n_layers = _n_layers(nodes, own, faults)
+    table = _node_table(nodes, n_layers, own)
+    kept = sorted(set(range(len(document.links))) - set(aside))
+    edges = EdgeTable(
+        target=np.array([pairs[i][1] for i in kept], dtype=np.int64),
+        source=np.array([pairs[i][0] for i in kept], dtype=np.int64),
+        weight=np.array([document.links[i].weight for i in kept], dtype=np.float32),
+    )
+    _refuse_cycle(nodes, edges, table, faults)
+    if faults:
+        refuse(name, faults)
+    return AttributionGraph(
+        prompt=document.metadata.prompt,
+        tokens=tuple(document.metadata.prompt_tokens),
+        token_ids=_token_ids(nodes, n_pos, own, name),
+        n_layers=n_layers,
+        nodes=table,
+        node_ids=tuple(node.node_id for node in nodes),
+        labels=tuple(node.row.clerp or "" for node in nodes),
+        edges=edges,
+        scores=None if own is None or own.scores is None else GraphScores(**own.scores.model_dump()),
+        provenance=_provenance(document, own),
+        extra=_extra(document, nodes, edges, [links[i] for i in kept], [links[i] for i in aside]),
+    )
+
+
+def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> _Node | None:
+    """One node; None after a fault."""
+    kind = KIND_OF_TYPE.get(row.feature_type)
+    before = len(faults)
+    if kind is None:
+        faults.append(f"{where}.feature_type: {row.feature_type[:40]!r}, expected one of {', '.join(KIND_OF_TYPE)}")
+        return None
+    if row.ctx_idx >= n_pos:
+        faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but the prompt has {n_pos} tokens")
+    if kind == NodeKind.ERROR:
+        return _read_error(row, where, faults) if len(faults) == before else None
+    match = (_EMBEDDING if kind == NodeKind.EMBEDDING else _THREE_NUMBERS).fullmatch(row.node_id)
+    if match is None:
+        shape = "E_token_position" if kind == NodeKind.EMBEDDING else "layer_feature_position"
+        faults.append(f"{where}.node_id: {row.node_id!r}, expected {shape} for a node of type {row.feature_type!r}")
+        return None
+    *first, feature, position = (int(group) for group in match.groups())
+    layer = first[0] if first else -1
+    if feature > _MAX_INDEX or layer > MAX_LAYERS:
+        faults.append(f"{where}.node_id: {row.node_id!r} has numbers beyond any model")
+    if position != row.ctx_idx:
+        faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but node_id {row.node_id!r} says {position}")
+    if kind == NodeKind.FEATURE and str(row.layer) != str(layer):
+        faults.append(f"{where}.layer: {row.layer!r}, but node_id {row.node_id!r} says {layer}")
+    return _Node(row.node_id, kind, layer, position, feature, row) if len(faults) == before else None
+
+
+def _read_error(row: NodeRow, where: str, faults: list[str]) -> _Node | None:
+    text = str(row.layer)
+    if not text.isascii() or not text.isdigit() or int(text) > MAX_LAYERS:
+        faults.append(f"{where}.layer: {row.layer!r}, expected a layer number")
+        return None
+    layer = int(text)
+    new, old = f"{layer}_-1_{row.ctx_idx}", f"0_{layer}_{row.ctx_idx}"
+    # foreign spellings without a layer stay as they are
+    node_id = new if row.node_id == old else row.node_id
+    return _Node(node_id, NodeKind.ERROR, layer, row.ctx_idx, -1, row)
+
+
+def _refuse_duplicates(nodes: Sequence[_Node], faults: list[str]) -> None:
+    counts = Counter(node.node_id for node in nodes)
+    faults.extend(f"nodes: id {node_id!r} stands {n} times" for node_id, n in counts.items() if n > 1)
+
+
+class _LinkEnds:
+    """Finds the nodes that links mean."""
+
+    def __init__(self, nodes: Sequence[_Node]) -> None:
+        self.nodes = nodes
+        self.by_file_id: dict[str, list[int]] = {}  # ids as the file spells them, each with one or two nodes
+        for index, node in enumerate(nodes):
+            self.by_file_id.setdefault(node.row.node_id, []).append(index)
+
+    def resolve(self, links: Sequence[LinkRow], faults: list[str]) -> tuple[list[tuple[int, int]], list[int]]:
+        """Source and target node of every link, and the links that were set aside as ambiguous."""
+        pairs: list[tuple[int, int]] = []
+        unsure: list[int] = []
+        for i, link in enumerate(links):
+            sources, targets = self.by_file_id.get(link.source), self.by_file_id.get(link.target)
+            if sources is None or targets is None:
+                end = "source" if sources is None else "target"
+                faults.append(f"links[{i}].{end}: no node {getattr(link, end)!r}")
+                pairs.append((-1, -1))
+                continue
+            # nothing flows into an error, so that a target is the feature of the two
+            target = next((t for t in targets if self.nodes[t].kind != NodeKind.ERROR), targets[0])
+            pairs.append((sources[0], target))
+            if len(sources) > 1:
+                unsure.append(i)
+        aside = self._settle(links, pairs, unsure) if unsure and not faults else []
+        self._refuse_repeats(pairs, set(aside), faults)
+        return pairs, aside
+
+    def _settle(self, links: Sequence[LinkRow], pairs: list[tuple[int, int]], unsure: list[int]) -> list[int]:
+        """Decide ambiguous sources in `pairs`; returns the links that nothing decides."""
+        rows: dict[int, list[int]] = {}  # links of each target, in file order
+        for i, (_, target) in enumerate(pairs):
+            rows.setdefault(target, []).append(i)
+        ordered = self._in_node_order(pairs, rows, set(unsure))
+        aside = []
+        for i in unsure:
+            feature, error = sorted(self.by_file_id[links[i].source], key=lambda n: self.nodes[n].kind)
+            target = pairs[i][1]
+            twins = [j for j in rows[target] if links[j].source == links[i].source]
+            source: int | None = None
+            if self.nodes[target].kind == NodeKind.FEATURE and self.nodes[target].layer <= self.nodes[error].layer:
+                source = feature  # an error writes to its own layer, which the target has already read
+            elif len(twins) == 2 and ordered:
+                source = feature if i == twins[0] else error
+            elif ordered:
+                source = self._by_neighbours(i, rows[target], pairs, set(unsure), feature, error)
+            if source is None:
+                aside.append(i)
+            else:
+                pairs[i] = (source, target)
+        return aside
+
+    def _place(self, index: int) -> tuple[int, ...]:
+        """Place of a node in circuit-tracer's node order."""
+        node = self.nodes[index]
+        return (int(node.kind), node.layer, node.position, node.feature)
+
+    def _in_node_order(self, pairs: Sequence[tuple[int, int]], rows: Mapping[int, list[int]], unsure: set[int]) -> bool:
+        """Whether each target's links list their sources in node order, as circuit-tracer writes them."""
+        for row in rows.values():
+            places = [self._place(pairs[i][0]) for i in row if i not in unsure]
+            if places != sorted(places):
+                return False
+        return True
+
+    def _by_neighbours(
+        self,
+        link: int,
+        row: Sequence[int],
+        pairs: Sequence[tuple[int, int]],
+        unsure: set[int],
+        feature: int,
+        error: int,
+    ) -> int | None:
+        """The one of two sources that fits the order of a target's links, or None where both do."""
+        at = row.index(link)
+        before = [self._place(pairs[i][0]) for i in row[:at] if i not in unsure]
+        after = [self._place(pairs[i][0]) for i in row[at + 1 :] if i not in unsure]
+        fitting = [
+            n
+            for n in (feature, error)
+            if all(place < self._place(n) for place in before) and all(self._place(n) < place for place in after)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _refuse_repeats(self, pairs: Sequence[tuple[int, int]], aside: set[int], faults: list[str]) -> None:
+        seen: dict[tuple[int, int], int] = {}
+        for i, pair in enumerate(pairs):
+            if i in aside or pair[0] < 0:
+                continue
+            if pair in seen:
+                source, target = (self.nodes[n].node_id for n in pair)
+                faults.append(f"links[{i}]: repeats links[{seen[pair]}] from {source!r} to {target!r}")
+            seen[pair] = i
+
+
+def _n_layers(nodes: Sequence[_Node], own: OwnBlock | None, faults: list[str]) -> int:
+    """Layers of the model: as the file says, else enough for every feature and error, and for circuit-tracer's logits."""
+    below = max((n.layer for n in nodes if n.kind in (NodeKind.FEATURE, NodeKind.ERROR)), default=-1)
+    if own is not None:
+        if below >= own.n_layers:
+            faults.append(f"metadata.{OWN_KEY}.n_layers: {own.n_layers}, but a node stands at layer {below}")
+        return own.n_layers
+    logits = max((n.layer for n in nodes if n.kind == NodeKind.LOGIT), default=0)
+    return max(below + 1, logits - 1, 1)
+
+
+def _node_table(nodes: Sequence[_Node], n_layers: int, own: OwnBlock | None) -> NodeTable:
+    layer = {NodeKind.EMBEDDING: -1, NodeKind.LOGIT: n_layers}
+    bias = {} if own is None else own.bias
+
+    def number(value: float | None) -> float:
+        return np.nan if value is None else value
+
+    def activation(node: _Node) -> float:
+        if node.kind == NodeKind.LOGIT:
+            return number(node.row.token_prob)
+        return number(node.row.activation) if node.kind == NodeKind.FEATURE else np.nan
+
+    return NodeTable(
+        kind=np.array([n.kind for n in nodes], dtype=np.int64),
+        layer=np.array([layer.get(n.kind, n.layer) for n in nodes], dtype=np.int64),
+        position=np.array([n.position for n in nodes], dtype=np.int64),
+        feature=np.array([n.feature for n in nodes], dtype=np.int64),
+        activation=np.array([activation(n) for n in nodes], dtype=np.float32),
+        influence=np.array([number(n.row.influence) for n in nodes], dtype=np.float32),
+        bias=np.array([number(bias.get(n.node_id)) for n in nodes], dtype=np.float32),
+    )
+
+
+def _refuse_cycle(nodes: Sequence[_Node], edges: EdgeTable, table: NodeTable, faults: list[str]) -> None:
+    """Add a fault if the links run in a circle."""
+    if (table.layer[edges.target] > table.layer[edges.source]).all():
+        return
+    left: IntArray = np.arange(len(edges))
+    while len(left):  # take away, again and again, the edges whose source nothing feeds
+        fed = np.zeros(len(nodes), dtype=np.bool_)
+        fed[edges.target[left]] = True
+        remaining = left[fed[edges.source[left]]]
+        if len(remaining) == len(left):
+            faults.append(f"links: a cycle runs through node {nodes[int(edges.source[left[0]])].node_id!r}")
+            return
+        left = remaining
+
+
+def _token_ids(nodes: Sequence[_Node], n_pos: int, own: OwnBlock | None, name: str) -> tuple[int, ...]:
+    if own is not None and own.token_ids:
+        if len(own.token_ids) != n_pos:
+            refuse(
+                name, [f"metadata.{OWN_KEY}.token_ids: {len(own.token_ids)} entries, but the prompt has {n_pos} tokens"]
+            )
+        return tuple(own.token_ids)
+    by_position = {n.position: n.feature for n in nodes if n.kind == NodeKind.EMBEDDING}
+    return tuple(by_position[p] for p in range(n_pos)) if len(by_position) == n_pos else ()
+
+
+def _provenance(document: GraphDocument, own: OwnBlock | None) -> Mapping[str, Any]:
+    if own is not None and own.provenance:
+        return own.provenance
+    return {"model": document.metadata.scan} if isinstance(document.metadata.scan, str) else {}
+
+
+def _extra(
+    document: GraphDocument, nodes: Sequence[_Node], edges: EdgeTable, kept: Sequence[Any], aside: Sequence[Any]
+) -> Mapping[str, Any]:
+    """What the file holds beyond the graph.
+
+    `metadata`, `qParams` and `document` (other top-level keys) as read; `nodes`: each node's row by node id; `links`:
+    rows that hold more than a float32 weight, by source and target id; `ambiguous_links`: rows set aside.
+    """
+    raw = document.raw
+    metadata = {key: value for key, value in raw["metadata"].items() if key != OWN_KEY}
+    known = {"metadata", "qParams", "nodes", "links"}
+    rows = {node.node_id: row for node, row in zip(nodes, raw["nodes"], strict=True)}
+    links: dict[tuple[str, str], Any] = {}
+    for row, target, source, weight in zip(kept, edges.target, edges.source, edges.weight, strict=True):
+        if len(row) > 3 or float(weight) != row["weight"]:
+            links[nodes[source].node_id, nodes[target].node_id] = row
+    own = document.metadata.tracescribe
+    aside = [*([] if own is None else own.ambiguous_links), *aside]
+    return {
+        "metadata": metadata,
+        "qParams": raw.get("qParams", {}),
+        "document": {key: value for key, value in raw.items() if key not in known},
+        "nodes": rows,
+        "links": links,
+        "ambiguous_links": aside,
+    }
