@@ -1,0 +1,109 @@
+"""Writes a report to a folder: JSON for programs, Markdown and HTML for people, and the circuit as SVG."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.rendering.circuit import circuit_of
+from tracescribe.agents.rendering.claim_words import OUTCOME_WORDS
+from tracescribe.agents.rendering.drawing import draw
+from tracescribe.agents.rendering.templating import render_markdown_template, render_markup
+from tracescribe.agents.rendering.view import build_view
+from tracescribe.agents.report import CircuitReport, parse_report, validate_report
+from tracescribe.tracer.errors import ReportError
+from tracescribe.tracer.provenance import write_text_atomic
+
+if TYPE_CHECKING:
+    from tracescribe.agents.rendering.evidence_view import EvidenceLookup
+    from tracescribe.tracer.graph import AttributionGraph
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report was written."""
+
+    json: Path
+    markdown: Path
+    html: Path
+    svg: Path
+
+
+def render_json(report: CircuitReport) -> str:
+    """The report as JSON text that `parse_report` reads back.
+
+    Raises:
+        ReportError: the report holds a number that JSON has no word for (NaN, infinity), or breaks its contract.
+    """
+    try:
+        text = json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ReportError(
+            f"report {report.report_id} cannot be written as JSON: {error}; its numbers must be finite"
+        ) from error
+    parse_report(text)
+    return text
+
+
+def render_svg(report: CircuitReport, graph: AttributionGraph | None = None) -> str:
+    """The circuit as an SVG file of its own."""
+    return draw(circuit_of(report, graph), standalone=True) + "\n"
+
+
+def render_html(
+    report: CircuitReport, graph: AttributionGraph | None = None, *, evidence: EvidenceLookup | None = None
+) -> str:
+    """The report as one HTML page that loads nothing: no script, no font, no picture from anywhere.
+
+    Args:
+        report: a valid report.
+        graph: the graph that it interprets, if at hand.
+        evidence: where example contexts of features come from, if at hand.
+    """
+    view = build_view(report, graph, evidence)
+    drawing = draw(view.circuit, standalone=False)
+    return render_markup("report.html", view=view, drawing=drawing, outcome_words=OUTCOME_WORDS)
+
+
+def render_markdown(
+    report: CircuitReport, graph: AttributionGraph | None = None, *, evidence: EvidenceLookup | None = None
+) -> str:
+    """The same content in plain Markdown; it shows the drawing from `circuit.svg` beside it."""
+    view = build_view(report, graph, evidence)
+    return render_markdown_template("report.md", view=view, outcome_words=OUTCOME_WORDS)
+
+
+def write_report(
+    report: CircuitReport,
+    graph: AttributionGraph | None,
+    folder: Path,
+    *,
+    evidence: EvidenceLookup | None = None,
+) -> ReportFiles:
+    """Write `report.json`, `report.md`, `report.html` and `circuit.svg`, each atomically.
+
+    All are rendered before the first is written, so that a fault leaves nothing behind.
+
+    Args:
+        report: what to write.
+        graph: the graph that it interprets; None where it is not at hand.
+        folder: created if missing.
+        evidence: where example contexts of features come from; None leaves them out.
+
+    Raises:
+        ReportError: the report breaks its contract.
+        OutputError: the folder cannot be written to.
+    """
+    validate_report(report)
+    files = ReportFiles(folder / "report.json", folder / "report.md", folder / "report.html", folder / "circuit.svg")
+    texts = {
+        files.svg: render_svg(report, graph),
+        files.markdown: render_markdown(report, graph, evidence=evidence),
+        files.html: render_html(report, graph, evidence=evidence),
+        files.json: render_json(report),
+    }
+    for path, text in texts.items():
+        write_text_atomic(path, text)
+    return files
