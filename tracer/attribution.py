@@ -109,11 +109,22 @@ def attribute(
         TranscoderMismatchError: the set does not fit the model.
         AttributionError: the result breaks the conservation law or is not finite.
     """
-    settings = settings or AttributionSettings()
     tokens = model.encode(prompt) if isinstance(prompt, str) else model.vocabulary.check(prompt)
+    graph = attribute_tokens(model, transcoders, tokens, settings, progress)
+    return dataclasses.replace(graph, prompt=prompt) if isinstance(prompt, str) else graph
+
+
+def attribute_tokens(
+    model: LanguageModel,
+    transcoders: TranscoderSet,
+    tokens: Tensor,
+    settings: AttributionSettings | None = None,
+    progress: Progress | None = None,
+) -> AttributionGraph:
+    """`attribute` for token ids `[n_pos]` that are taken as they are, with no BOS prepended."""
+    settings = settings or AttributionSettings()
     replacement = replace_locally(model, transcoders, tokens, settings.zero_positions)
     graph = trace_replacement(model, replacement, settings, progress)
-    text = prompt if isinstance(prompt, str) else "".join(graph.tokens)
     provenance = {
         "model": model.model_id,
         "model_sha256": model.weights_sha256,
@@ -124,7 +135,7 @@ def attribute(
         "seed": None,  # nothing is drawn at random
         **graph.provenance,
     }
-    graph = dataclasses.replace(graph, prompt=text, provenance=provenance, scores=graph_scores(graph))
+    graph = dataclasses.replace(graph, provenance=provenance, scores=graph_scores(graph))
     return graph.with_influence(cumulative_influence(node_influence(graph)))
 
 
@@ -147,7 +158,7 @@ def trace_replacement(
     token_ids = tuple(int(t) for t in replacement.tokens)
     tokens = tuple(model.token_text(t) for t in token_ids)
     return AttributionGraph(
-        prompt="",
+        prompt="".join(tokens),
         tokens=tokens,
         token_ids=token_ids,
         n_layers=replacement.n_layers,
