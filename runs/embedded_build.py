@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tracescribe.runs import terminal
 from tracescribe.runs.workspace import prepare_folder
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 
 @dataclass(frozen=True)
@@ -33,35 +30,6 @@ class BuildSummary:
         return {"paths": self.paths, "figures": self.figures, "seconds": round(self.seconds, 1)}
 
 
-class StageBars:
-    """A progress callback that draws one bar for each stage; without a terminal, a line every tenth of a stage."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-        self._told: dict[str, int] = {}
-
-    def __call__(self, stage: str, done: int, total: int, text: str) -> None:
-        """Show how far a stage is.
-
-        Args:
-            stage: name of the stage.
-            done: units finished.
-            total: units in the stage.
-            text: the figures of the moment.
-        """
-        if self._bars.console.is_terminal:
-            if stage not in self._tasks:
-                self._tasks[stage] = self._bars.add_task(stage, total=total)
-            description = terminal.plain(f"{stage} {text}".strip())
-            self._bars.update(self._tasks[stage], completed=done, total=total, description=description)
-            return
-        tenth = 10 * done // max(total, 1)
-        if tenth > self._told.get(stage, -1):
-            self._told[stage] = tenth
-            self._bars.console.print(terminal.styled(f"  {stage:<12} {done}/{total} {text}".rstrip()), soft_wrap=True)
-
-
 def train(out: Path, *, seed: int, threads: int) -> BuildSummary:
     """Train model and transcoder, compute the card, scan the corpus for evidence.
 
@@ -78,7 +46,7 @@ def train(out: Path, *, seed: int, threads: int) -> BuildSummary:
 
     started = time.perf_counter()
     with terminal.progress_bars() as bars:
-        progress = StageBars(bars)
+        progress = terminal.StageBars(bars)
         result = build_embedded(folder, seed=seed, threads=threads, progress=progress)
         evidence = _scan(result.model_dir, result.transcoder_dir, result.corpus_path, folder / "evidence", progress)
     return BuildSummary(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
     from rich.status import Status
 
 
@@ -154,3 +154,32 @@ def progress_bars() -> Iterator[Progress]:
         console=stderr(),
     ) as bars:
         yield bars
+
+
+class StageBars:
+    """A progress callback that draws one bar for each stage; without a terminal, a line every tenth of a stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._told: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int, text: str) -> None:
+        """Show how far a stage is.
+
+        Args:
+            stage: name of the stage.
+            done: units finished.
+            total: units in the stage.
+            text: the figures of the moment.
+        """
+        if self._bars.console.is_terminal:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage, total=total)
+            description = plain(f"{stage} {text}".strip())
+            self._bars.update(self._tasks[stage], completed=done, total=total, description=description)
+            return
+        tenth = 10 * done // max(total, 1)
+        if tenth > self._told.get(stage, -1):
+            self._told[stage] = tenth
+            self._bars.console.print(styled(f"  {stage:<12} {done}/{total} {text}".rstrip()), soft_wrap=True)

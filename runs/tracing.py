@@ -54,12 +54,14 @@ class TraceResult:
     Attributes:
         path: the graph file.
         graph: as traced; `kept` as written.
+        targets: output tokens with their probabilities, most probable first.
         seconds: of tracing and pruning, without loading.
     """
 
     path: Path
     graph: AttributionGraph
     kept: AttributionGraph
+    targets: tuple[tuple[str, float], ...]
     seconds: float
 
 
@@ -93,7 +95,7 @@ def trace_prompt(request: TraceRequest) -> TraceResult:
             details.append(f"{kept.n_nodes} nodes, {len(kept.edges)} edges")
     seconds = time.perf_counter() - started
     write_graph(path, kept, slug=slug(request.prompt), settings=pruning if request.pruned else None)
-    return TraceResult(path, graph, kept, seconds)
+    return TraceResult(path, graph, kept, _targets(graph, pair.model), seconds)
 
 
 def _attribution_settings(request: TraceRequest, model: LanguageModel) -> AttributionSettings:
@@ -108,20 +110,25 @@ def _attribution_settings(request: TraceRequest, model: LanguageModel) -> Attrib
     )
 
 
+def _targets(graph: AttributionGraph, model: LanguageModel) -> tuple[tuple[str, float], ...]:
+    from tracescribe.tracer.graph import NodeKind
+
+    table = graph.nodes
+    logits = [int(i) for i in graph.of_kind(NodeKind.LOGIT)]
+    found = [(model.token_text(int(table.feature[i])), float(table.activation[i])) for i in logits]
+    return tuple(sorted(found, key=lambda target: -target[1]))
+
+
 def summary(result: TraceResult) -> dict[str, Any]:
     """The result as plain JSON values."""
     from tracescribe.tracer.graph import NodeKind
 
     kept, scores = result.kept, result.graph.scores
-    logits = kept.of_kind(NodeKind.LOGIT)
-    table = kept.nodes
     return {
         "graph": str(result.path),
         "prompt": kept.prompt,
         "tokens": list(kept.tokens),
-        "targets": [
-            {"token": _logit_text(kept, int(i)), "probability": round(float(table.activation[i]), 6)} for i in logits
-        ],
+        "targets": [{"token": token, "probability": round(p, 6)} for token, p in result.targets],
         "nodes": kept.n_nodes,
         "edges": len(kept.edges),
         "features": len(kept.of_kind(NodeKind.FEATURE)),
@@ -131,7 +138,3 @@ def summary(result: TraceResult) -> dict[str, Any]:
         "completeness_score": None if scores is None else scores.completeness,
         "seconds": round(result.seconds, 3),
     }
-
-
-def _logit_text(graph: AttributionGraph, index: int) -> str:
-    return graph.labels[index]

@@ -12,14 +12,24 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add every command to the application, in the order in which help lists them."""
+    from tracescribe.runs.commands.demo import demo
     from tracescribe.runs.commands.doctor import doctor
+    from tracescribe.runs.commands.evidence import evidence
+    from tracescribe.runs.commands.gold import gold
+    from tracescribe.runs.commands.interpret import interpret
     from tracescribe.runs.commands.intervene import intervene
     from tracescribe.runs.commands.models import models
     from tracescribe.runs.commands.prompts import prompts
+    from tracescribe.runs.commands.score import score
     from tracescribe.runs.commands.trace import trace
 
+    app.command()(demo)
     app.command()(trace)
     app.command()(intervene)
+    app.command()(interpret)
+    app.command()(score)
+    app.add_typer(evidence, name="evidence")
     app.add_typer(models, name="models")
+    app.add_typer(gold, name="gold")
     app.add_typer(prompts, name="prompts")
     app.command()(doctor)

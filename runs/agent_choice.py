@@ -1,0 +1,95 @@
+"""Agents by name, and budgets by what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracescribe.tracer.errors import InputError
+
+if TYPE_CHECKING:
+    from tracescribe.agents.agent import InterpretationAgent
+    from tracescribe.agents.budget import Budget
+
+OFFLINE = "offline"
+LLM = "llm"
+BASELINES = ("random", "top-influence", "token-position")
+AGENTS = (OFFLINE, LLM, *BASELINES)
+"""Every name that `--agent` takes."""
+
+
+@dataclass(frozen=True)
+class LlmChoice:
+    """Which language model the `llm` agent asks; None leaves a value to the environment.
+
+    Attributes:
+        provider: `openai` for every OpenAI-compatible server, or `anthropic`.
+        model: its name at that server.
+        base_url: another server than the provider's own.
+        call_log: file of what was asked and answered; what it holds is not asked again.
+    """
+
+    provider: str | None
+    model: str | None
+    base_url: str | None
+    call_log: Path
+
+
+def make_agent(name: str, *, seed: int) -> InterpretationAgent:
+    """An agent that needs no language model.
+
+    Raises:
+        InputError: no such agent, or one that needs a language model.
+    """
+    from tracescribe.agents.loop import LoopSettings
+    from tracescribe.agents.offline import offline_agent
+
+    settings = LoopSettings(seed=seed)
+    if name == OFFLINE:
+        return offline_agent(settings)
+    if name in BASELINES:
+        from tracescribe.agents.baselines import baseline_agent
+
+        return baseline_agent(name, settings)
+    if name == LLM:
+        raise InputError(f"agent {LLM!r} costs money on every case; it runs with 'tracescribe interpret --agent llm'")
+    raise InputError(f"no agent {name!r}; choose one of {', '.join(AGENTS)}")
+
+
+@contextmanager
+def agent_for_use(name: str, *, seed: int, llm: LlmChoice) -> Iterator[InterpretationAgent]:
+    """An agent by name, its connections closed afterwards.
+
+    Raises:
+        InputError: no such agent, or a language model that is not configured.
+    """
+    if name != LLM:
+        _refuse_llm_options(name, llm)
+        yield make_agent(name, seed=seed)
+        return
+    from tracescribe.agents.llm_agent import LlmAgentSettings, make_llm_agent
+    from tracescribe.agents.loop import LoopSettings
+    from tracescribe.agents.providers.settings import ProviderSettings
+
+    provider = ProviderSettings.of(provider=llm.provider, model=llm.model, base_url=llm.base_url)
+    settings = LlmAgentSettings(provider=provider)
+    with make_llm_agent(settings, loop=LoopSettings(seed=seed), call_log=llm.call_log) as agent:
+        yield agent
+
+
+def _refuse_llm_options(name: str, llm: LlmChoice) -> None:
+    given = {"--provider": llm.provider, "--llm-model": llm.model, "--base-url": llm.base_url}
+    named = [option for option, value in given.items() if value is not None]
+    if named:
+        raise InputError(f"{' and '.join(named)} belong to --agent llm, found --agent {name}; leave them out")
+
+
+def budget_with(*, experiments: int | None, seconds: float | None, llm_calls: int | None, tokens: int | None) -> Budget:
+    """The default budget with the limits that were given."""
+    from tracescribe.agents.budget import Budget
+
+    given = {"experiments": experiments, "seconds": seconds, "llm_calls": llm_calls, "tokens": tokens}
+    return Budget.model_validate({name: limit for name, limit in given.items() if limit is not None})

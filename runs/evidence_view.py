@@ -1,0 +1,77 @@
+"""How evidence is shown: contexts with the tokens marked by activation, never by colour alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from tracescribe.runs import terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tracescribe.runs.scanning import ScanSummary
+    from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
+
+WEAK_SHARE = 0.25
+"""Share of a feature's largest activation below which a token is marked as weakly active."""
+N_EFFECTS = 8
+"""Tokens shown on each side of the logit effects."""
+
+
+def show_feature(evidence: FeatureEvidence, n_contexts: int, as_json: bool) -> None:
+    """Print one feature's evidence. Active tokens stand in [brackets], the strong ones in bold with their activation."""
+    if as_json:
+        told = asdict(evidence)
+        told["contexts"] = told["contexts"][:n_contexts]
+        for side in ("promoted", "suppressed"):
+            told[side] = [effect._asdict() for effect in getattr(evidence, side)]
+        terminal.print_json(told)
+        return
+    console = terminal.stdout()
+    console.print(terminal.styled(f"feature {evidence.ref}", "bold"))
+    if not evidence.n_active:
+        console.print("It never fires in this corpus.")
+        return
+    console.print(
+        f"fires on {evidence.n_active} tokens ({100 * evidence.density:.3g} % of all), "
+        f"largest activation {evidence.max_activation:.3g}"
+    )
+    console.print(terminal.styled(f"raises directly: {_effects(evidence.promoted)}"))
+    console.print(terminal.styled(f"lowers directly: {_effects(evidence.suppressed)}"))
+    console.print()
+    for context in evidence.contexts[:n_contexts]:
+        console.print(_marked(context, evidence.max_activation))
+
+
+def show_scan(summary: ScanSummary, as_json: bool) -> None:
+    """Print where a scan lies and what it covers."""
+    if as_json:
+        terminal.print_json(asdict(summary))
+        return
+    console = terminal.stdout()
+    console.print(
+        f"{summary.sentences} sentences, {summary.tokens} tokens; "
+        f"{summary.live_features} of {summary.features} features fire"
+    )
+    console.print(terminal.styled(f"evidence: {summary.folder}"), soft_wrap=True)
+
+
+def _effects(effects: Sequence[TokenEffect]) -> str:
+    return ", ".join(f"{effect.token.strip()} {effect.effect:+.3g}" for effect in effects[:N_EFFECTS])
+
+
+def _marked(context: Context, largest: float) -> Text:
+    """A context on one line, active tokens in brackets."""
+    line = Text(f"{context.quantile:>7}  ", style="dim")
+    for token, activation in zip(context.tokens, context.activations, strict=True):
+        word = terminal.plain(token.strip())
+        if activation <= 0:
+            line.append(f"{word} ", style="default not dim")
+        elif activation < WEAK_SHARE * largest:
+            line.append(f"[{word}] ", style="yellow not dim")
+        else:
+            line.append(f"[{word} {activation:.3g}] ", style="bold green not dim")
+    return line
