@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.circuit_edges import circuit_edges
@@ -81,7 +82,7 @@ def _provenance(tools: CaseTools, proposer: Proposer, settings: LoopSettings) ->
         transcoder_sha256=(
             transcoders.sha256 if own and transcoders is not None else _text(told.get("transcoders_sha256"))
         ),
-        evidence_sha256=store.sha256 if store is not None else None,
+        evidence_sha256=sha256_json(asdict(store.origin)) if store is not None else None,
         graph_sha256=graph_sha256(tools.full),
         prompt_versions=dict(proposer.prompt_versions()),
     )

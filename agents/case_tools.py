@@ -160,14 +160,14 @@ class CaseTools:
         )
 
     def trace(self, prompt: str) -> AttributionGraph:
-        """The pruned attribution graph of another prompt (a donor); traced once, then remembered.
+        """The unpruned attribution graph of another prompt (a donor); traced once, then remembered.
 
         Raises:
             PromptError: the model cannot read the prompt.
             BudgetExceededError: the forward passes are used up.
         """
         if prompt not in self._traces:
-            self._traces[prompt] = self._prune(self._attribute(prompt))
+            self._traces[prompt] = self._attribute(prompt)
         return self._traces[prompt]
 
     def token_of_logit(self, graph: AttributionGraph, index: int) -> str:

@@ -191,7 +191,7 @@ class _LoopRun:
     def _test_labels(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
         from tracescribe.agents.label_scores import score_labels
 
-        labels = score_labels(self.tools, state.get("labels", ()))
+        labels = score_labels(self.tools, state.get("labels", ()), self.settings.experiments)
         scores = [label.score.auc for label in labels if label.score is not None]
         found(f"mean AUC {sum(scores) / len(scores):.2f} over {len(scores)} labels" if scores else "no contexts")
         return LoopState(labels=labels)
@@ -223,11 +223,7 @@ class _LoopRun:
         from tracescribe.agents.experiments import run_experiments
 
         batch = run_experiments(
-            self.tools,
-            state["survey"],
-            state.get("supernodes", ()),
-            state.get("pending", ()),
-            self.settings.experiments,
+            self.tools, state.get("supernodes", ()), state.get("pending", ()), self.settings.experiments
         )
         found(f"{len(batch.measurements)} experiments")
         return LoopState(

@@ -210,4 +210,3 @@ def edit_json(edit: FeatureEdit | FeatureShift) -> dict[str, object]:
     assert isinstance(edit.position, int), "agents edit one position at a time"
     where: dict[str, object] = {"layer": edit.layer, "position": edit.position, "feature": edit.feature}
     return where | ({"set": edit.value} if isinstance(edit, FeatureEdit) else {"add": edit.amount})
-

@@ -1,0 +1,224 @@
+"""Donor prompts for swaps, found without knowing what the model is about.
+
+A donor is the same prompt with other words where the supernode gets its input, taken from sentences of the corpus; the
+model must answer it otherwise, and firmly. Its counterpart features are those that stand, in the donor's own graph, where
+the supernode stands in this one: same position and layers, fed and feeding alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tracescribe.agents.case_tools import Prediction
+from tracescribe.agents.claims import FeatureAt
+from tracescribe.agents.findings import Supernode
+from tracescribe.agents.supernodes import GraphFacts, graph_facts
+from tracescribe.tracer.graph import FeatureNode, IntArray
+from tracescribe.tracer.profiles import cross_similarity
+from tracescribe.tracer.prune import node_influence
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.tracer.evidence_store import EvidenceStore
+
+
+@dataclass(frozen=True)
+class DonorSettings:
+    """Settings of the search for donors.
+
+    Attributes:
+        source_share: a token feeds a supernode if it has at least this share of its input attribution.
+        max_candidates: candidate prompts given to the model, in one batch.
+        min_probability: how firmly the model must answer a donor prompt.
+        donors_per_supernode: donors kept.
+        min_likeness: least likeness of profiles between a counterpart feature and the supernode.
+        min_counterpart_share: a counterpart feature has at least this share of the largest counterpart's influence.
+    """
+
+    source_share: float = 0.25
+    max_candidates: int = 48
+    min_probability: float = 0.5
+    donors_per_supernode: int = 2
+    min_likeness: float = 0.5
+    min_counterpart_share: float = 0.1
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A prompt that can lend its counterpart of a supernode.
+
+    Attributes:
+        prompt: the donor prompt, without BOS.
+        changed: positions whose words differ, and the donor's words there.
+        features: the counterpart, at positions in the donor prompt.
+        expected_token: the model's own answer to the donor prompt.
+        probability: of that answer.
+    """
+
+    prompt: str
+    changed: tuple[tuple[int, str], ...]
+    features: tuple[FeatureAt, ...]
+    expected_token: str
+    probability: float
+
+    @property
+    def words(self) -> str:
+        """The donor's words, for people."""
+        return " ".join(word for _, word in self.changed)
+
+
+def find_donors(
+    tools: CaseTools, facts: GraphFacts, supernode: Supernode, settings: DonorSettings
+) -> tuple[Donor, ...]:
+    """Donors for one supernode; none without a corpus, or where no other word fits.
+
+    Args:
+        facts: of this case's unpruned graph.
+
+    Raises:
+        BudgetExceededError: the forward passes are used up.
+    """
+    store = tools.store
+    if store is None:
+        return ()
+    members = tuple(member.node for member in supernode.members)
+    sources = source_positions(facts, members, settings.source_share)
+    candidates = _candidates(store, facts.graph.token_ids, sources, settings, tools.rng("donors", _key(members)))
+    prompts = [" ".join(store.token_texts[int(i)] for i in ids[1:]) for ids in candidates]
+    answer = tools.token_of_logit(facts.graph, int(facts.graph.target_logit or 0))
+    donors: list[Donor] = []
+    for prediction, ids in zip(tools.predict(prompts), candidates, strict=True):
+        if len(donors) == settings.donors_per_supernode:
+            break
+        if prediction.token == answer or prediction.probability < settings.min_probability:
+            continue
+        if prediction.token in {donor.expected_token for donor in donors}:
+            continue  # a second donor with the same answer would tell little more
+        donor = _donor(tools, store, facts, members, prediction, ids, settings)
+        if donor is not None:
+            donors.append(donor)
+    return tuple(donors)
+
+
+def source_positions(facts: GraphFacts, members: Sequence[FeatureNode], share: float) -> tuple[int, ...]:
+    """Positions whose tokens feed the members, BOS aside; the members' own positions where attribution tells none."""
+    rows = [facts.row_of[node] for node in members]
+    attribution = np.abs(facts.profiles.inputs[rows]).sum(axis=0)
+    attribution[0] = 0.0
+    total = float(attribution.sum())
+    found = np.flatnonzero(attribution >= share * total) if total > 0 else np.zeros(0, dtype=np.int64)
+    return tuple(int(p) for p in found) or tuple(sorted({node.position for node in members}))
+
+
+def _key(members: Sequence[FeatureNode]) -> str:
+    return " ".join(f"{n.layer}_{n.feature}_{n.position}" for n in sorted(members))
+
+
+def _candidates(
+    store: EvidenceStore,
+    token_ids: Sequence[int],
+    sources: Sequence[int],
+    settings: DonorSettings,
+    rng: np.random.Generator,
+) -> list[IntArray]:
+    """Token ids of candidate prompts: first sentences that differ at source positions alone, then new combinations."""
+    prompt = np.asarray(token_ids, dtype=np.int64)
+    natural = _natural(store, prompt, sources)
+    made = _substituted(store, prompt, sources)
+    seen = {tuple(int(i) for i in prompt)}
+    found: list[IntArray] = []
+    for pool in (natural, made):
+        for index in rng.permutation(len(pool)):
+            ids = tuple(int(i) for i in pool[int(index)])
+            if ids not in seen and len(found) < settings.max_candidates:
+                seen.add(ids)
+                found.append(np.asarray(ids, dtype=np.int64))
+    return found
+
+
+def _natural(store: EvidenceStore, prompt: IntArray, sources: Sequence[int]) -> list[IntArray]:
+    """Openings of corpus sentences that equal the prompt everywhere but at source positions."""
+    starts = store.offsets[:-1][np.diff(store.offsets) >= len(prompt)]
+    openings = store.token_ids[starts[:, None] + np.arange(len(prompt))[None, :]]
+    fixed = np.ones(len(prompt), dtype=np.bool_)
+    fixed[list(sources)] = False
+    alike = (openings[:, fixed] == prompt[fixed]).all(axis=1)
+    return [np.asarray(row, dtype=np.int64) for row in np.unique(openings[alike], axis=0)]
+
+
+def _substituted(store: EvidenceStore, prompt: IntArray, sources: Sequence[int]) -> list[IntArray]:
+    """The prompt with the word at one source position replaced by one that stands between the same neighbours."""
+    made: list[IntArray] = []
+    ids = store.token_ids
+    for position in sources:
+        here = np.arange(1, len(ids))
+        fits = ids[here - 1] == prompt[position - 1]
+        if position + 1 < len(prompt):
+            here, fits = here[:-1], fits[:-1]
+            fits &= ids[here + 1] == prompt[position + 1]
+        for word in np.unique(ids[here[fits]]):
+            changed = prompt.copy()
+            changed[position] = word
+            made.append(changed)
+    return made
+
+
+def _donor(
+    tools: CaseTools,
+    store: EvidenceStore,
+    facts: GraphFacts,
+    members: Sequence[FeatureNode],
+    prediction: Prediction,
+    ids: IntArray,
+    settings: DonorSettings,
+) -> Donor | None:
+    """The donor with its counterpart; None where the donor's graph has none, or the very same features."""
+    features = counterpart(tools, facts, members, prediction.prompt, settings)
+    if not features or {f.ref for f in features} <= {node.ref for node in members}:
+        return None
+    own = facts.graph.token_ids
+    changed = tuple((p, store.token_texts[int(i)]) for p, i in enumerate(ids) if int(i) != own[p])
+    return Donor(
+        prompt=prediction.prompt,
+        changed=changed,
+        features=features,
+        expected_token=prediction.token,
+        probability=prediction.probability,
+    )
+
+
+def counterpart(
+    tools: CaseTools, facts: GraphFacts, members: Sequence[FeatureNode], prompt: str, settings: DonorSettings
+) -> tuple[FeatureAt, ...]:
+    """Features of a donor prompt of the same length that stand where the members stand here.
+
+    Raises:
+        PromptError: the model cannot read the prompt.
+        BudgetExceededError: the forward passes are used up.
+    """
+    graph = tools.trace(prompt)
+    other = graph_facts(graph)
+    places = {(node.layer, node.position) for node in members}
+    nodes = [node for node in other.row_of if (node.layer, node.position) in places]
+    if not nodes:
+        return ()
+    rows, mine = [other.row_of[node] for node in nodes], [facts.row_of[node] for node in members]
+    likeness = cross_similarity(
+        (other.profiles.inputs[rows], other.profiles.destinations[rows]),
+        (facts.profiles.inputs[mine], facts.profiles.destinations[mine]),
+    ).max(axis=1)
+    influence = node_influence(graph)[other.profiles.nodes[rows]]
+    alike = likeness >= settings.min_likeness
+    if not alike.any():
+        return ()
+    floor = settings.min_counterpart_share * float(influence[alike].max())
+    kept = [node for node, a, i in zip(nodes, alike, influence, strict=True) if a and i >= floor]
+    return tuple(FeatureAt.of(node) for node in sorted(kept))

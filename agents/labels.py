@@ -1,0 +1,156 @@
+"""Statistical labels: what a feature reads or says, counted on the labelling half of the corpus. No language model.
+
+Each label comes with a predicate that code can check, so that the label can be scored on sentences never seen here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tracescribe.agents.claims import Predicate
+from tracescribe.agents.findings import FeatureLabel
+from tracescribe.agents.triggers import Firing, Triggers, hub_word, previous_triggers, read_firing, word_triggers
+from tracescribe.tracer.graph import AttributionGraph, FeatureRef, NodeKind
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.tracer.evidence_store import EvidenceStore
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """Settings of the statistical labels.
+
+    Attributes:
+        strong_share: firings below this share of the largest activation are taken for noise of the transcoder.
+        min_firings: strong firings below which a label would rest on accident.
+        min_precision: a word can be a trigger only if the feature fires on at least this share of its occurrences;
+            low, because a word that is read in one role and said in another counts in both.
+        max_words: most words in a predicate; a label that needs more is a list, not a concept.
+        shown_words: most words in a label's text.
+        main_word_share: a word with this share of the activation names the feature alone.
+        hub_ratio: how far a co-occurring word must stand out to name the feature (see `triggers.hub_word`).
+        output_margin: how much better, in F1, foretelling the next word must do than reading the present one.
+        previous_margin: the same for reading earlier words, the weakest of the three kinds of predicate.
+        good_enough: F1 from which earlier words are not looked at.
+        window: how far back earlier words are looked for, in tokens.
+        min_f1: below it the label says 'mixed'.
+    """
+
+    strong_share: float = 0.25
+    min_firings: int = 3
+    min_precision: float = 0.2
+    max_words: int = 12
+    shown_words: int = 3
+    main_word_share: float = 0.8
+    hub_ratio: float = 2.0
+    output_margin: float = 0.05
+    previous_margin: float = 0.1
+    good_enough: float = 0.8
+    window: int = 8
+    min_f1: float = 0.4
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+
+MIXED = "mixed: "
+"""How the text of a label begins that describes its feature badly."""
+
+
+def label_feature(tools: CaseTools, ref: FeatureRef, settings: LabelSettings, proposed_by: str) -> FeatureLabel:
+    """Label one feature: from the corpus where there is evidence, else from the graph alone.
+
+    Raises:
+        UnknownIdError: no such feature.
+    """
+    store = tools.store
+    if store is not None:
+        firing = read_firing(store, store.dense(ref), settings.strong_share)
+        if int(firing.fires.sum()) >= settings.min_firings:
+            return _from_corpus(tools, store, ref, firing, settings, proposed_by)
+    return label_from_graph(tools.pruned, tools, ref, proposed_by)
+
+
+def _from_corpus(
+    tools: CaseTools,
+    store: EvidenceStore,
+    ref: FeatureRef,
+    firing: Firing,
+    settings: LabelSettings,
+    proposed_by: str,
+) -> FeatureLabel:
+    best = best_triggers(firing, settings)
+    if not best.words:  # no word tells where it fires: name what it fires on most, and say that this is no rule
+        count = np.bincount(firing.token[firing.fires])
+        common = [int(w) for w in np.argsort(-count, kind="stable")[: settings.shown_words] if count[w]]
+        best = Triggers("token", tuple(common), tuple(1 / len(common) for _ in common), 0.0)
+    evidence = tools.evidence(ref)
+    return FeatureLabel(
+        layer=ref.layer,
+        feature=ref.feature,
+        text=_text(store, best, settings),
+        reads="output" if best.on == "next" else "input",
+        predicate=Predicate(on=best.on, words=_words(store, best.words), window=settings.window),
+        evidence=tuple(c.context_id for c in evidence.contexts) if evidence is not None else (),
+        proposed_by=proposed_by,
+    )
+
+
+def best_triggers(firing: Firing, settings: LabelSettings) -> Triggers:
+    """What tells best where the feature fires; reading the present word is preferred where it does as well."""
+    vocabulary = int(max(firing.token.max(), firing.following.max())) + 1
+    best = word_triggers(firing, "token", vocabulary, settings.max_words, settings.min_precision)
+    said = word_triggers(firing, "next", vocabulary, settings.max_words, settings.min_precision)
+    if said.f1 > best.f1 + settings.output_margin:
+        best = said
+    if best.f1 < settings.good_enough:
+        earlier = previous_triggers(firing, settings.window, settings.max_words)
+        if earlier.f1 > best.f1 + settings.previous_margin:
+            best = earlier
+    return best
+
+
+def _text(store: EvidenceStore, triggers: Triggers, settings: LabelSettings) -> str:
+    words = _words(store, triggers.words)
+    shown = " / ".join(words[: settings.shown_words])
+    if triggers.mass[0] >= settings.main_word_share:
+        shown = words[0]
+    elif triggers.on == "token":
+        hub = hub_word(store, triggers.words, triggers.mass, settings.hub_ratio)
+        shown = store.token_texts[hub] if hub is not None else shown
+    prefix = {"token": "", "next": "say ", "previous": "after "}[triggers.on]
+    return (MIXED if triggers.f1 < settings.min_f1 else "") + prefix + shown
+
+
+def _words(store: EvidenceStore, ids: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(store.token_texts[i] for i in ids)
+
+
+def label_from_graph(graph: AttributionGraph, tools: CaseTools, ref: FeatureRef, proposed_by: str) -> FeatureLabel:
+    """A label from the graph alone: the output token that the feature feeds directly, or the word it stands on.
+
+    It predicts nothing beyond this prompt, so it has no predicate.
+    """
+    nodes = graph.nodes
+    mine = (nodes.kind == NodeKind.FEATURE) & (nodes.layer == ref.layer) & (nodes.feature == ref.feature)
+    out = mine[graph.edges.source]
+    to_logit = out & (nodes.kind[graph.edges.target] == NodeKind.LOGIT)
+    total = float(np.abs(graph.edges.weight[out]).sum())
+    effect = np.bincount(graph.edges.target[to_logit], weights=graph.edges.weight[to_logit], minlength=graph.n_nodes)
+    best = int(np.argmax(effect))
+    says = total > 0 and effect[best] > 0.5 * total
+    positions = sorted({int(p) for p in nodes.position[mine]})
+    words = list(dict.fromkeys(graph.tokens[p].strip() for p in positions))
+    text = f"say {tools.token_of_logit(graph, best)}" if says else f"at {' / '.join(words[:3])}"
+    return FeatureLabel(
+        layer=ref.layer,
+        feature=ref.feature,
+        text=text,
+        reads="output" if says else "input",
+        proposed_by=proposed_by,
+    )

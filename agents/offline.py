@@ -1,0 +1,108 @@
+"""The offline agent: deterministic, no language model, no knowledge of the model beyond what any agent sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.agent import Findings, Proposal, Revision
+from tracescribe.agents.claims import Claim, NecessityClaim, SwapClaim
+from tracescribe.agents.donors import DonorSettings, find_donors
+from tracescribe.agents.findings import FeatureLabel, Supernode
+from tracescribe.agents.hypotheses import HypothesisSettings, necessity, propose_claims, swap_claim
+from tracescribe.agents.labels import LabelSettings, label_feature
+from tracescribe.agents.loop import LoopAgent, LoopSettings
+from tracescribe.agents.supernodes import GroupSettings, graph_facts, group_features
+from tracescribe.agents.survey import Survey
+from tracescribe.agents.widening import widened
+from tracescribe.tracer.graph import FeatureRef
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+
+
+@dataclass(frozen=True)
+class OfflineProposer:
+    """Labels by counting, groups by clustering, claims by template.
+
+    Attributes:
+        labels, groups, donors, hypotheses: settings of each step.
+    """
+
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    groups: GroupSettings = field(default_factory=GroupSettings)
+    donors: DonorSettings = field(default_factory=DonorSettings)
+    hypotheses: HypothesisSettings = field(default_factory=HypothesisSettings)
+
+    @property
+    def name(self) -> str:
+        """`offline`."""
+        return "offline"
+
+    def settings(self) -> Mapping[str, object]:
+        """Every setting of every step."""
+        return {
+            "labels": self.labels.as_json(),
+            "groups": self.groups.as_json(),
+            "donors": self.donors.as_json(),
+            "hypotheses": self.hypotheses.as_json(),
+        }
+
+    def prompt_versions(self) -> Mapping[str, str]:
+        """None: no language model is asked."""
+        return {}
+
+    def label(self, tools: CaseTools, survey: Survey) -> Proposal[FeatureLabel]:
+        """A label for every surveyed feature, most influential first."""
+        refs = dict.fromkeys(node.ref for node in survey.features)
+        return Proposal(tuple(label_feature(tools, ref, self.labels, self.name) for ref in refs))
+
+    def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
+        """Supernodes by role, place and likeness of attribution profiles."""
+        return Proposal(group_features(tools, survey, by_feature(labels), self.groups))
+
+    def hypothesise(
+        self,
+        tools: CaseTools,
+        survey: Survey,
+        labels: tuple[FeatureLabel, ...],
+        supernodes: tuple[Supernode, ...],
+    ) -> Proposal[Claim]:
+        """Claims from templates over the graph."""
+        return Proposal(propose_claims(tools, survey, labels, supernodes, self.hypotheses, self.donors))
+
+    def revise(self, tools: CaseTools, survey: Survey, findings: Findings) -> Revision:
+        """Supernodes that failed their swaps are tried again with the members that pruning had left out."""
+        facts = graph_facts(survey.full)
+        outcome = {verdict.claim_id: verdict.outcome for verdict in findings.verdicts}
+        supernodes: list[Supernode] = []
+        claims: list[Claim] = []
+        for supernode in findings.supernodes:
+            swaps = [c for c in findings.claims if isinstance(c, SwapClaim) and c.supernode == supernode.supernode_id]
+            if not swaps or any(outcome.get(claim.claim_id) == "supported" for claim in swaps):
+                continue
+            wider = widened(tools, survey, facts, supernode, findings)
+            if wider is None:
+                continue
+            donors = find_donors(tools, facts, wider, self.donors)
+            if donors:
+                supernodes.append(wider)
+                claims += [swap_claim(tools, facts, wider, donor, survey.target_token) for donor in donors]
+                if _was_claimed_necessary(findings, supernode):
+                    claims.append(necessity(tools, facts, wider, survey.target_token))
+        return Revision(tuple(supernodes), tuple(claims))
+
+
+def by_feature(labels: Sequence[FeatureLabel]) -> dict[FeatureRef, FeatureLabel]:
+    """Labels by feature."""
+    return {FeatureRef(label.layer, label.feature): label for label in labels}
+
+
+def _was_claimed_necessary(findings: Findings, supernode: Supernode) -> bool:
+    return any(isinstance(c, NecessityClaim) and c.supernode == supernode.supernode_id for c in findings.claims)
+
+
+def offline_agent(settings: LoopSettings | None = None) -> LoopAgent:
+    """The offline agent with its default settings."""
+    return LoopAgent(OfflineProposer(), settings or LoopSettings())

@@ -1,0 +1,178 @@
+"""Counting what a feature responds to: the words it fires on, the words it foretells, the words it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracescribe.tracer.graph import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from tracescribe.tracer.evidence_store import EvidenceStore
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Firing:
+    """One feature in the labelling half of the corpus; arrays over the half's tokens (BOS left out), `[n]`.
+
+    Attributes:
+        token: ids.
+        following: the model's most probable next token.
+        sentence: sentence of each token.
+        activation: of the feature.
+        fires: whether it fires strongly.
+    """
+
+    token: IntArray
+    following: IntArray
+    sentence: IntArray
+    activation: FloatArray
+    fires: BoolArray
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """Words that tell where a feature fires.
+
+    Attributes:
+        on: what of a token is looked at; as in `Predicate`.
+        words: token ids, by activation mass, largest first.
+        mass: share of the feature's activation on each word, among these words, `len(words)`.
+        f1: of 'one of the words' as a detector of firing, on the labelling half.
+    """
+
+    on: Literal["token", "previous", "next"]
+    words: tuple[int, ...]
+    mass: tuple[float, ...]
+    f1: float
+
+
+def read_firing(store: EvidenceStore, activation: FloatArray, strong_share: float) -> Firing:
+    """Cut a feature's activations, `[n_tokens]` of the whole corpus, down to the labelling half.
+
+    Args:
+        strong_share: a firing counts as strong from this share of the feature's largest activation there.
+    """
+    mine = store.token_counts & ~store.token_in_test
+    here = activation[mine]
+    fires = here > strong_share * float(here.max(initial=0.0))
+    return Firing(store.token_ids[mine], store.next_token_ids[mine], store.token_sentence[mine], here, fires)
+
+
+def word_triggers(
+    firing: Firing, on: Literal["token", "next"], vocabulary: int, max_words: int, min_precision: float
+) -> Triggers:
+    """The set of words with the best F1 score as a detector.
+
+    For disjoint sets the best F1 is reached by taking words in order of precision; the best prefix is kept.
+
+    Source: Lipton, Elkan and Naryanaswamy 2014, arXiv 1402.1892 (thresholding for F1).
+    """
+    word = firing.token if on == "token" else firing.following
+    count = np.bincount(word, minlength=vocabulary)
+    hits = np.bincount(word[firing.fires], minlength=vocabulary)
+    mass = np.bincount(word, weights=firing.activation * firing.fires, minlength=vocabulary)
+    found = np.flatnonzero(hits)
+    precision = hits[found] / count[found]
+    found, precision = found[precision >= min_precision], precision[precision >= min_precision]
+    order = np.lexsort((found, -hits[found], -precision))
+    ranked = found[order]
+    n_fires = int(firing.fires.sum())
+    tp, taken = np.cumsum(hits[ranked]), np.cumsum(count[ranked])
+    f1 = 2 * tp / (taken + n_fires) if len(ranked) else np.zeros(0)
+    return _best_prefix(on, ranked, f1, mass, max_words)
+
+
+def _best_prefix(
+    on: Literal["token", "previous", "next"], ranked: IntArray, f1: Float64Array, mass: Float64Array, max_words: int
+) -> Triggers:
+    if not len(ranked):
+        return Triggers(on=on, words=(), mass=(), f1=0.0)
+    best = int(np.argmax(f1)) + 1
+    words = sorted((int(w) for w in ranked[:best]), key=lambda w: (-mass[w], w))[:max_words]
+    total = float(mass[words].sum())
+    share = tuple(float(mass[w]) / total for w in words) if total > 0 else tuple(1 / len(words) for _ in words)
+    return Triggers(on=on, words=tuple(words), mass=share, f1=float(f1[best - 1]))
+
+
+def previous_triggers(firing: Firing, window: int, max_words: int, n_candidates: int = 16) -> Triggers:
+    """Words that stand among the `window` tokens before the feature fires, and seldom elsewhere; greedy by F1."""
+    n = len(firing.token)
+    at = np.flatnonzero(firing.fires)
+    if not len(at):
+        return Triggers(on="previous", words=(), mass=(), f1=0.0)
+    back = at[:, None] - np.arange(1, window + 1)[None, :]
+    inside = (back >= 0) & (firing.sentence[np.maximum(back, 0)] == firing.sentence[at][:, None])
+    before = np.bincount(firing.token[back[inside]])
+    lift = before / np.maximum(np.bincount(firing.token, minlength=len(before))[: len(before)], 1)
+    candidates = np.lexsort((np.arange(len(lift)), -lift * np.sqrt(before)))[:n_candidates]
+    masks = {int(w): _seen_before(firing, int(w), window) for w in candidates if before[w]}
+    chosen: list[int] = []
+    union = np.zeros(n, dtype=np.bool_)
+    best = 0.0
+    while len(chosen) < max_words:
+        gains = {w: _f1(firing.fires, union | mask) for w, mask in masks.items() if w not in chosen}
+        word = max(gains, key=lambda w: (gains[w], -w), default=None)
+        if word is None or gains[word] <= best + 0.01:
+            break
+        best, union = gains[word], union | masks[word]
+        chosen.append(word)
+    mass = [float(firing.activation[masks[w]].sum()) for w in chosen]
+    order = sorted(range(len(chosen)), key=lambda i: (-mass[i], chosen[i]))
+    total = sum(mass) or 1.0
+    return Triggers("previous", tuple(chosen[i] for i in order), tuple(mass[i] / total for i in order), best)
+
+
+def _seen_before(firing: Firing, word: int, window: int) -> BoolArray:
+    """Where a word stands among the `window` tokens before, in the same sentence."""
+    seen = np.zeros(len(firing.token), dtype=np.bool_)
+    for at in np.flatnonzero(firing.token == word):
+        stop = min(at + 1 + window, len(seen))
+        seen[at + 1 : stop] |= firing.sentence[at + 1 : stop] == firing.sentence[at]
+    return seen
+
+
+def _f1(truth: BoolArray, told: BoolArray) -> float:
+    hit = int((truth & told).sum())
+    return 2 * hit / max(1, int(truth.sum()) + int(told.sum()))
+
+
+def hub_word(store: EvidenceStore, words: Sequence[int], mass: Sequence[float], ratio: float) -> int | None:
+    """The word that the others' sentences mention, if one stands out.
+
+    A feature that fires on Dallas, Houston and Texas is about Texas: sentences on Dallas and on Houston mention Texas,
+    but none mentions both cities. The score of a word is its share of the activation times the mean, over the other
+    words, of how often it stands in a sentence with them.
+
+    Args:
+        store: the corpus; its labelling half is counted.
+        words: token ids, at least two for a hub to exist.
+        mass: of each word, summing to 1.
+        ratio: how many times the runner-up's score the hub must reach.
+    """
+    if len(words) < 2:
+        return None
+    mine = store.token_counts & ~store.token_in_test
+    token, sentence = store.token_ids[mine], store.token_sentence[mine]
+    present = np.zeros((len(words), store.n_sentences), dtype=np.bool_)
+    for row, word in enumerate(words):
+        present[row, sentence[token == word]] = True
+    together = present.astype(np.float64) @ present.T.astype(np.float64)
+    seen = np.maximum(together.diagonal(), 1.0)
+    share = together / seen[:, None]  # [other, word]: how often the word stands in the other's sentences
+    weights = np.asarray(mass, dtype=np.float64)
+    scores = np.array(
+        [
+            weights[w] * np.average(np.delete(share[:, w], w), weights=np.delete(weights, w) + 1e-12)
+            for w in range(len(words))
+        ]
+    )
+    order = np.argsort(-scores, kind="stable")
+    first, second = float(scores[order[0]]), float(scores[order[1]])
+    return int(words[order[0]]) if first > 0 and first >= ratio * second else None
