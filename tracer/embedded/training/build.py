@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from tracescribe.tracer.embedded.training.card import Card, CardSettings, measure_card
 from tracescribe.tracer.embedded.training.corpus import public_sentences
@@ -108,7 +109,9 @@ def scaled(scale: float) -> tuple[ModelSettings, TranscoderSettings, CardSetting
         return max(least, round(count * scale))
 
     return (
-        replace(model, steps=some(model.steps, 2), corpus_size=some(model.corpus_size, 1000)),
+        replace(
+            model, steps=some(model.steps, 2), corpus_size=some(model.corpus_size, 1000), batch=some(model.batch, 24)
+        ),
         replace(
             transcoder,
             sentences=some(transcoder.sentences, 500),
@@ -131,12 +134,16 @@ def scaled(scale: float) -> tuple[ModelSettings, TranscoderSettings, CardSetting
 
 def _save_model(folder: Path, recipe: _Recipe, progress: ProgressCallback) -> None:
     model, _ = train_model(recipe.model, seed=recipe.seed, progress=progress)
+    weights = {name: weight.detach().contiguous() for name, weight in model.state_dict().items()}
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".model.") as temporary:
-            model.save_pretrained(temporary)
+            model.config.save_pretrained(temporary)
+            if model.generation_config is not None:
+                model.generation_config.save_pretrained(temporary)
             build_tokenizer().save_pretrained(temporary)
             for path in sorted(Path(temporary).iterdir()):
                 write_bytes_atomic(folder / path.name, path.read_bytes())
+        write_bytes_atomic(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error}; choose a folder that you can write to") from error
 

@@ -180,6 +180,8 @@ def run_swaps(
 
     The edit adds (value - activation in the running pass) times the decoder to every layer the feature writes to.
     """
+    if not pairs:
+        return SwapOutcome(0.0, 0.0)
     ids_of = word_ids()
     ids, answers = encode([pair.target for pair in pairs], ids_of)
     wanted = [torch.full((*ids.shape, size), float("nan")) for size in transcoder.sizes]

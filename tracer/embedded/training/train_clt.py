@@ -128,6 +128,9 @@ class _Trainer:
             encoders, biases, decoders = [*encoders, encoder], [*biases, bias], [*decoders, decoder]
             first = clusters if number == 0 and len(encoder) else first
         stacked = torch.cat(decoders)
+        if not len(stacked):  # a layer that never writes anything; the format wants a feature, so it gets a silent one
+            silent_encoder, silent_bias = torch.zeros(1, inputs.shape[1]), -torch.ones(1)
+            encoders, biases, stacked = [silent_encoder], [silent_bias], torch.zeros(1, inputs.shape[1])
         decoder = torch.zeros(len(stacked), self.n_layers - layer, stacked.shape[1])
         decoder[:, 0] = stacked
         return _Layer(torch.cat(encoders), torch.cat(biases), decoder, mean, first)
