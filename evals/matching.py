@@ -68,7 +68,8 @@ def match_supernodes(prediction: Prediction, gold: GoldCircuit) -> Matching:
 def _one_to_one(predicted: Mapping[str, set[str]], targets: Mapping[str, set[str]]) -> tuple[Match, ...]:
     from scipy.optimize import linear_sum_assignment
 
-    names, golds = list(predicted), list(targets)
+    # sorted by members, so that a tie falls the same way whatever order a report lists its supernodes in
+    names, golds = sorted(predicted, key=lambda name: sorted(predicted[name])), list(targets)
     if not names or not golds:
         return ()
     f1 = np.array([[_overlap_f1(targets[g], predicted[p]) for p in names] for g in golds])

@@ -91,7 +91,7 @@ def test_adjusted_rand_agrees_with_counting_pairs(
     members = {g: tuple(n for n, of in zip(CANDIDATES, groups, strict=True) if of == g) for g in (1, 2, 3)}
     found = scored(predict(*(("x", "other", m) for m in members.values() if m)), small_gold, small_graph)
     gold = {node: s.supernode_id for s in small_gold.supernodes for node in s.members}
-    predicted = dict(zip(CANDIDATES, groups, strict=True))
+    predicted: dict[str, int] = dict(zip(CANDIDATES, groups, strict=True))
     pairs = list(itertools.combinations(gold, 2))
     same_gold = np.array([gold[a] == gold[b] for a, b in pairs])
     same_predicted = np.array([predicted[a] == predicted[b] for a, b in pairs])
