@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tracescribe.agents.toolbox import Toolbox
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.edits import Row
-    from tracescribe.tracer.evidence_store import EvidenceStore, FeatureEvidence
+    from tracescribe.tracer.evidence_store import EvidenceStore
+    from tracescribe.tracer.feature_evidence import FeatureEvidence
     from tracescribe.tracer.interventions import InterventionResult
     from tracescribe.tracer.models import LanguageModel
     from tracescribe.tracer.transcoders import TranscoderSet

@@ -22,7 +22,7 @@ from tracescribe.agents.labels import MIXED
 from tracescribe.agents.predicates import in_words
 from tracescribe.agents.supernodes import GraphFacts, graph_facts
 from tracescribe.agents.survey import Survey
-from tracescribe.tracer.graph import FeatureNode
+from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -197,16 +197,16 @@ def _labels(
     settings: HypothesisSettings,
 ) -> list[LabelClaim]:
     """Claims on the labels of the most influential members, one for each feature."""
-    by_ref = {(label.layer, label.feature): label for label in labels}
+    by_ref = {FeatureRef(label.layer, label.feature): label for label in labels}
     members: list[FeatureNode] = [m.node for s in supernodes for m in s.members]
     members.sort(key=lambda node: (-survey.influence.get(node, 0.0), node))
     claims: list[LabelClaim] = []
-    claimed: set[tuple[int, int]] = set()
+    claimed: set[FeatureRef] = set()
     for node in members:
-        label = by_ref.get(tuple(node.ref))
-        if label is None or label.predicate is None or label.text.startswith(MIXED) or tuple(node.ref) in claimed:
+        label = by_ref.get(node.ref)
+        if label is None or label.predicate is None or label.text.startswith(MIXED) or node.ref in claimed:
             continue
-        claimed.add(tuple(node.ref))
+        claimed.add(node.ref)
         claims.append(
             LabelClaim(
                 claim_id=tools.new_claim_id(),

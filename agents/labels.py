@@ -12,7 +12,15 @@ import numpy as np
 
 from tracescribe.agents.claims import Predicate
 from tracescribe.agents.findings import FeatureLabel
-from tracescribe.agents.triggers import Firing, Triggers, hub_word, previous_triggers, read_firing, word_triggers
+from tracescribe.agents.triggers import (
+    Firing,
+    Triggers,
+    hub_word,
+    mass_by_word,
+    previous_triggers,
+    read_firing,
+    word_triggers,
+)
 from tracescribe.tracer.graph import AttributionGraph, FeatureRef, NodeKind
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ class LabelSettings:
         shown_words: most words in a label's text.
         main_word_share: a word with this share of the activation names the feature alone.
         hub_ratio: how far a co-occurring word must stand out to name the feature (see `triggers.hub_word`).
+        min_mass: words with a smaller share of the activation cannot name the feature.
         output_margin: how much better, in F1, foretelling the next word must do than reading the present one.
         previous_margin: the same for reading earlier words, the weakest of the three kinds of predicate.
         good_enough: F1 from which earlier words are not looked at.
@@ -47,6 +56,7 @@ class LabelSettings:
     shown_words: int = 3
     main_word_share: float = 0.8
     hub_ratio: float = 2.0
+    min_mass: float = 0.02
     output_margin: float = 0.05
     previous_margin: float = 0.1
     good_enough: float = 0.8
@@ -93,7 +103,7 @@ def _from_corpus(
     return FeatureLabel(
         layer=ref.layer,
         feature=ref.feature,
-        text=_text(store, best, settings),
+        text=_text(store, firing, best, settings),
         reads="output" if best.on == "next" else "input",
         predicate=Predicate(on=best.on, words=_words(store, best.words), window=settings.window),
         evidence=tuple(c.context_id for c in evidence.contexts) if evidence is not None else (),
@@ -115,13 +125,14 @@ def best_triggers(firing: Firing, settings: LabelSettings) -> Triggers:
     return best
 
 
-def _text(store: EvidenceStore, triggers: Triggers, settings: LabelSettings) -> str:
+def _text(store: EvidenceStore, firing: Firing, triggers: Triggers, settings: LabelSettings) -> str:
     words = _words(store, triggers.words)
     shown = " / ".join(words[: settings.shown_words])
     if triggers.mass[0] >= settings.main_word_share:
         shown = words[0]
     elif triggers.on == "token":
-        hub = hub_word(store, triggers.words, triggers.mass, settings.hub_ratio)
+        # a word may name the concept and yet be a poor detector of it (where it is said rather than read)
+        hub = hub_word(store, *mass_by_word(firing, settings.min_mass), settings.hub_ratio)
         shown = store.token_texts[hub] if hub is not None else shown
     prefix = {"token": "", "next": "say ", "previous": "after "}[triggers.on]
     return (MIXED if triggers.f1 < settings.min_f1 else "") + prefix + shown

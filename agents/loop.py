@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tracescribe.agents.agent import Findings, Progress, Proposal, Proposer, no_progress
 from tracescribe.agents.budget import Budget
@@ -123,6 +123,12 @@ class StepClock:
             self._progress(name, "done", "; ".join(details), spent)
 
 
+class _Node(Protocol):
+    """A node as LangGraph calls it."""
+
+    def __call__(self, state: LoopState) -> LoopState: ...
+
+
 class _LoopRun:
     """One pass through the graph: the steps, bound to one case."""
 
@@ -148,9 +154,7 @@ class _LoopRun:
         graph.add_edge("report", END)
         return graph.compile()
 
-    def _timed(
-        self, name: str, step: Callable[[LoopState, Callable[[str], None]], LoopState]
-    ) -> Callable[[LoopState], LoopState]:
+    def _timed(self, name: str, step: Callable[[LoopState, Callable[[str], None]], LoopState]) -> _Node:
         """The step as a node: timed; a failure is recorded, an empty budget cuts the rest short."""
 
         def node(state: LoopState) -> LoopState:

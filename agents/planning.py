@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tracescribe.agents.claims import (
     Claim,
     EdgeClaim,
@@ -20,7 +22,7 @@ from tracescribe.agents.claims import (
     SwapClaim,
     claim_sha256,
 )
-from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.experiment_settings import MIN_CONTROLS, ExperimentSettings
 from tracescribe.agents.findings import Controls, ExperimentPlan
 from tracescribe.tracer.controls import SHIFTS_MATCHED_ON, SUBSETS_MATCHED_ON, matched_shifts, matched_subsets
 from tracescribe.tracer.edits import FeatureEdit, FeatureShift, Row, ablation, as_shifts, scaling, swap
@@ -148,11 +150,31 @@ def _sufficiency(
             f"claim {claim.claim_id}: the circuit holds {len(keep)} of {len(active)} active features; "
             "there must be something to keep and something to remove"
         )
-    circuits = matched_subsets(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
+    circuits, matched_on = _random_circuits(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
     controls = tuple(ablation(node for node in active if node not in set(circuit)) for circuit in circuits)
     tested = ablation(node for node in active if node not in circuit_members)
-    plan = _plan(tools, claim, tested, controls, SUBSETS_MATCHED_ON, (), settings)
+    plan = _plan(tools, claim, tested, controls, matched_on, (), settings)
     return InterventionTest(plan=plan, claim=claim, tested=tested, controls=controls, reference=ablation(active))
+
+
+def _random_circuits(
+    rng: np.random.Generator, keep: Sequence[FeatureNode], active: Sequence[FeatureNode], n: int
+) -> tuple[list[tuple[FeatureNode, ...]], tuple[str, ...]]:
+    """Random circuits of the same size, and what they are matched on.
+
+    They are matched layer by layer where that leaves enough of them for a verdict. In a short prompt it may not: then
+    they are matched in their number of features alone, and the plan says so.
+    """
+    circuits = matched_subsets(rng, keep, active, n)
+    if len(circuits) >= MIN_CONTROLS:
+        return circuits, SUBSETS_MATCHED_ON
+    one_layer = {FeatureNode(0, index, 0): node for index, node in enumerate(active)}
+    chosen = [stand_in for stand_in, node in one_layer.items() if node in set(keep)]
+    looser = matched_subsets(rng, chosen, tuple(one_layer), n)
+    if len(looser) <= len(circuits):
+        return circuits, SUBSETS_MATCHED_ON
+    matched_on = tuple(what for what in SUBSETS_MATCHED_ON if what != "layer")
+    return [tuple(one_layer[stand_in] for stand_in in circuit) for circuit in looser], matched_on
 
 
 def _plan(

@@ -120,7 +120,7 @@ def _strength(teller: _Teller, claims: Sequence[Claim]) -> str:
     verdicts = [teller.verdicts[claim.claim_id] for claim in claims]
     n_controls = min(verdict.n_controls for verdict in verdicts)
     q = max(verdict.q_value for verdict in verdicts if verdict.q_value is not None)
-    return f"(more than {n_controls} random changes of the same size do; q {_p(q)})"
+    return f"(beyond {n_controls} random changes of the same size, q {_p(q)})"
 
 
 def _tell(teller: _Teller, claim: Claim) -> str:

@@ -77,7 +77,7 @@ def word_triggers(
     word = firing.token if on == "token" else firing.following
     count = np.bincount(word, minlength=vocabulary)
     hits = np.bincount(word[firing.fires], minlength=vocabulary)
-    mass = np.bincount(word, weights=firing.activation * firing.fires, minlength=vocabulary)
+    mass = np.bincount(word, weights=firing.activation * firing.fires, minlength=vocabulary).astype(np.float64)
     found = np.flatnonzero(hits)
     precision = hits[found] / count[found]
     found, precision = found[precision >= min_precision], precision[precision >= min_precision]
@@ -85,7 +85,7 @@ def word_triggers(
     ranked = found[order]
     n_fires = int(firing.fires.sum())
     tp, taken = np.cumsum(hits[ranked]), np.cumsum(count[ranked])
-    f1 = 2 * tp / (taken + n_fires) if len(ranked) else np.zeros(0)
+    f1 = np.asarray(2.0 * tp / np.maximum(taken + n_fires, 1), dtype=np.float64)
     return _best_prefix(on, ranked, f1, mass, max_words)
 
 
@@ -143,12 +143,24 @@ def _f1(truth: BoolArray, told: BoolArray) -> float:
     return 2 * hit / max(1, int(truth.sum()) + int(told.sum()))
 
 
+def mass_by_word(firing: Firing, min_share: float) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Words that a feature fires on, with their shares of its activation, largest first.
+
+    Args:
+        min_share: words with a smaller share are left out.
+    """
+    mass = np.bincount(firing.token, weights=firing.activation * firing.fires)
+    total = float(mass.sum())
+    words = [int(w) for w in np.argsort(-mass, kind="stable") if total > 0 and mass[w] >= min_share * total]
+    return tuple(words), tuple(float(mass[w]) / total for w in words)
+
+
 def hub_word(store: EvidenceStore, words: Sequence[int], mass: Sequence[float], ratio: float) -> int | None:
     """The word that the others' sentences mention, if one stands out.
 
     A feature that fires on Dallas, Houston and Texas is about Texas: sentences on Dallas and on Houston mention Texas,
     but none mentions both cities. The score of a word is its share of the activation times the mean, over the other
-    words, of how often it stands in a sentence with them.
+    words, of how much more often it stands in a sentence with them than in any sentence.
 
     Args:
         store: the corpus; its labelling half is counted.
@@ -165,7 +177,8 @@ def hub_word(store: EvidenceStore, words: Sequence[int], mass: Sequence[float], 
         present[row, sentence[token == word]] = True
     together = present.astype(np.float64) @ present.T.astype(np.float64)
     seen = np.maximum(together.diagonal(), 1.0)
-    share = together / seen[:, None]  # [other, word]: how often the word stands in the other's sentences
+    # [other, word]: how much more often the word stands in the other's sentences than in any; a full stop never does
+    share = np.maximum(together / seen[:, None] - seen[None, :] / max(1, len(np.unique(sentence))), 0.0)
     weights = np.asarray(mass, dtype=np.float64)
     scores = np.array(
         [
