@@ -6,7 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
+
+import numpy as np
 
 from tracescribe.agents.rendering.boxes import Box
 from tracescribe.agents.rendering.circuit import Link
@@ -99,16 +101,20 @@ def _sideways(source: Box, destination: Box) -> list[Curve]:
     return curves
 
 
-def _cost(curve: Curve, obstacles: Iterable[Box], placement: Placement) -> float:
-    points = [point_on(curve, i / _SAMPLES) for i in range(_SAMPLES + 1)]
-    cost = sum(math.dist(a, b) for a, b in pairwise(points))
-    near = list(obstacles)
-    for x, y in points:
-        spot = Box(x, y, 0.0, 0.0)
-        cost += _HIT_COST * sum(spot.overlaps(box, CLEARANCE) for box in near)
-        if not (4 < x < placement.width - 4 and 4 < y < placement.height - 4):
-            cost += _OUTSIDE_COST
-    return cost
+def _cheapest(candidates: Sequence[Curve], obstacles: Sequence[Box], placement: Placement) -> Curve:
+    """The shortest curve, where every sample point behind a foreign box or outside the drawing costs a detour."""
+    t = np.linspace(0.0, 1.0, _SAMPLES + 1)
+    bernstein = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3], axis=1)
+    points = np.einsum("sk,ckx->csx", bernstein, np.asarray(candidates))
+    cost = np.linalg.norm(np.diff(points, axis=1), axis=2).sum(axis=1)
+    x, y = points[..., 0], points[..., 1]
+    for box in obstacles:
+        hit = (x > box.x - CLEARANCE) & (x < box.right + CLEARANCE)
+        hit &= (y > box.y - CLEARANCE) & (y < box.bottom + CLEARANCE)
+        cost += _HIT_COST * hit.sum(axis=1)
+    outside = (x < 4) | (x > placement.width - 4) | (y < 4) | (y > placement.height - 4)
+    cost += _OUTSIDE_COST * outside.sum(axis=1)
+    return candidates[int(np.argmin(np.round(cost, 6)))]
 
 
 def _arrow(curve: Curve, width: float) -> str:
@@ -183,7 +189,7 @@ def route(links: Sequence[Link], placement: Placement, outputs: frozenset[str]) 
         else:
             candidates = _sideways(source, destination)
         foreign = [box for node, box in obstacles.items() if node not in key]
-        curve = min(candidates, key=lambda c: _cost(c, foreign, placement))
+        curve = _cheapest(candidates, foreign, placement)
         share = abs(link.weight) / strongest[link.destination in outputs]
         width = THINNEST + (WIDEST - THINNEST) * share
         badge = _badge(curve, obstacles.values(), taken) if link.outcome else None

@@ -1,0 +1,446 @@
+"""Reports to render: a realistic one, one with no experiments, and one whose every text is hostile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from tracescribe.agents.claims import (
+    Claim,
+    EdgeClaim,
+    FeatureAt,
+    LabelClaim,
+    NecessityClaim,
+    Predicate,
+    SteeringClaim,
+    SufficiencyClaim,
+    SwapClaim,
+    claim_sha256,
+)
+from tracescribe.agents.findings import (
+    Controls,
+    DetectionScore,
+    ExperimentPlan,
+    FeatureLabel,
+    Interval,
+    Measurement,
+    Role,
+    Supernode,
+    SupernodeEdge,
+)
+from tracescribe.agents.registry import ClaimRegistry
+from tracescribe.agents.report import (
+    CircuitReport,
+    Cost,
+    Provenance,
+    Sentence,
+    StepFailure,
+    TargetLogit,
+    Unexplained,
+    validate_report,
+)
+from tracescribe.agents.verdicts import judge
+from tracescribe.tracer.errors import UnknownIdError
+from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
+from tracescribe.tracer.graph import FeatureRef
+
+TOKENS = ("<bos>", "the", "capital", "of", "the", "state", "containing", "Dallas", "is")
+HASH = "3f" * 32
+
+ReportMaker = Callable[..., CircuitReport]
+
+
+class Store:
+    """Evidence by feature; unknown features raise as the real store does."""
+
+    def __init__(self, features: Mapping[FeatureRef, FeatureEvidence]) -> None:
+        self._features = features
+
+    def feature(self, ref: FeatureRef) -> FeatureEvidence:
+        """The evidence of one feature."""
+        if ref not in self._features:
+            raise UnknownIdError(f"feature {ref} is not in the evidence")
+        return self._features[ref]
+
+
+def _at(layer: int, position: int, feature: int) -> FeatureAt:
+    return FeatureAt(layer=layer, position=position, feature=feature)
+
+
+def _supernode(number: int, label: str, role: Role, members: Sequence[FeatureAt], influence: float) -> Supernode:
+    return Supernode(supernode_id=f"s{number}", label=label, role=role, members=tuple(members), influence=influence)
+
+
+SUPERNODES = (
+    _supernode(0, "capital", "relation", [_at(0, 2, 31), _at(1, 2, 77)], 0.14),
+    _supernode(1, "Dallas", "input", [_at(0, 7, 12)], 0.09),
+    _supernode(2, "Texas", "intermediate", [_at(1, 7, 201), _at(1, 7, 44), _at(2, 7, 8)], 0.31),
+    _supernode(3, "state", "relation", [_at(0, 5, 90)], 0.05),
+    _supernode(4, "say a capital", "output", [_at(2, 8, 150)], 0.12),
+    _supernode(5, "say Austin", "output", [_at(3, 8, 5), _at(3, 8, 6)], 0.22),
+    _supernode(6, "say Houston", "suppressor", [_at(3, 8, 61)], 0.04),
+)
+EDGES = (
+    ("E_17_2", "s0", 1.92),
+    ("E_90_7", "s1", 2.41),
+    ("E_90_7", "s2", 1.12),
+    ("E_21_5", "s3", 0.8),
+    ("s1", "s2", 3.3),
+    ("s0", "s4", 1.7),
+    ("s3", "s4", 0.4),
+    ("s2", "s5", 4.12),
+    ("s4", "s5", 1.31),
+    ("s2", "s6", 0.9),
+    ("s5", "5_40_8", 6.2),
+    ("s4", "5_40_8", 0.7),
+    ("s6", "5_40_8", -1.6),
+    ("s6", "5_51_8", 0.5),
+)
+
+
+def _claims() -> tuple[Claim, ...]:
+    donor = "the capital of the state containing Oakland is"
+    return (
+        NecessityClaim(
+            claim_id="c0",
+            statement="Without 'Texas' the answer 'Austin' is lost.",
+            supernode="s2",
+            target_token="Austin",
+        ),
+        SwapClaim(
+            claim_id="c1",
+            statement="Putting Oakland's features in the place of 'Texas' gives Sacramento.",
+            supernode="s2",
+            donor_prompt=donor,
+            donor_features=(_at(1, 7, 18), _at(2, 7, 9)),
+            expected_token="Sacramento",
+        ),
+        SwapClaim(
+            claim_id="c2",
+            statement="Putting Akron's features in the place of 'Dallas' gives Columbus.",
+            supernode="s1",
+            donor_prompt="the capital of the state containing Akron is",
+            donor_features=(_at(0, 7, 19),),
+            expected_token="Columbus",
+        ),
+        NecessityClaim(
+            claim_id="c3", statement="Without 'state' the answer is lost.", supernode="s3", target_token="Austin"
+        ),
+        NecessityClaim(
+            claim_id="c4", statement="Without 'capital' the answer is lost.", supernode="s0", target_token="Austin"
+        ),
+        EdgeClaim(claim_id="c5", statement="'Texas' feeds 'say Austin'.", source="s2", destination="s5"),
+        EdgeClaim(claim_id="c6", statement="'Dallas' feeds 'Texas'.", source="s1", destination="s2"),
+        SufficiencyClaim(
+            claim_id="c7",
+            statement="The drawn steps alone keep the answer.",
+            supernodes=("s0", "s1", "s2", "s4", "s5"),
+            target_token="Austin",
+        ),
+        SteeringClaim(
+            claim_id="c8",
+            statement="Doubling 'say Houston' makes 'Austin' less likely.",
+            supernode="s6",
+            multiplier=2.0,
+            expected_token="Austin",
+            direction="down",
+        ),
+        LabelClaim(
+            claim_id="c9",
+            statement="Feature 1/201 fires on cities of Texas.",
+            layer=1,
+            feature=201,
+            predicate=Predicate(on="token", words=("Dallas", "Houston", "Laredo", "Texas")),
+        ),
+        LabelClaim(
+            claim_id="c10",
+            statement="Feature 3/5 fires where the model is about to say Austin.",
+            layer=3,
+            feature=5,
+            predicate=Predicate(on="next", words=("Austin",)),
+        ),
+    )
+
+
+EFFECTS = {
+    "c0": 3.82, "c1": 0.981, "c2": 0.114, "c3": 0.012, "c4": 1.1, "c5": 0.873,
+    "c6": 0.18, "c7": 0.91, "c8": 0.9, "c9": 0.996, "c10": 0.991,
+}  # fmt: skip
+METRICS = {
+    "necessity": ("log_probability_drop", 0.693), "swap": ("probability_gain", 0.5),
+    "edge": ("relative_change", 0.25), "sufficiency": ("recovered_share", 0.5),
+    "steering": ("log_probability_change", 0.693), "label": ("auc", 0.8),
+}  # fmt: skip
+
+
+def _plan(claim: Claim, n_controls: int) -> ExperimentPlan:
+    metric, threshold = METRICS[claim.kind]
+    return ExperimentPlan(
+        plan_id=f"p-{claim.claim_id}",
+        claim_id=claim.claim_id,
+        claim_sha256=claim_sha256(claim),
+        metric=metric,
+        intervention={} if claim.kind == "label" else {"edits": [{"layer": 1, "position": 7, "value": 0.0}]},
+        mode="none" if claim.kind == "label" else "open",
+        freeze_attention=False,
+        controls=Controls(n=n_controls, matched_on=("layer", "position", "amount"), seed=0, sha256=HASH),
+        threshold=threshold,
+        alpha=0.05,
+        seed=0,
+    )
+
+
+def _measurement(plan: ExperimentPlan, n_controls: int) -> Measurement:
+    rng = np.random.default_rng([7, int(plan.claim_id[1:])])
+    centre, spread = (0.5, 0.08) if plan.metric == "auc" else (0.01, 0.03 if plan.claim_id != "c8" else 0.6)
+    effect = EFFECTS[plan.claim_id]
+    return Measurement(
+        plan_id=plan.plan_id,
+        effect=effect,
+        control_effects=tuple(float(v) for v in rng.normal(centre, spread, n_controls)),
+        interval=Interval(low=effect - 0.04, high=effect + 0.03, method="bootstrap over controls"),
+        details={"probability_before": 0.973, "probability_after": 0.0213, "top_token_after": "Sacramento"},
+    )
+
+
+def _labels() -> tuple[FeatureLabel, ...]:
+    score = DetectionScore(
+        auc=0.996,
+        f1=0.934,
+        precision=0.95,
+        recall=0.918,
+        n_positive=212,
+        n_negative=4021,
+        interval=Interval(low=0.89, high=0.96, method="bootstrap over contexts"),
+    )
+    texas = Predicate(on="token", words=("Dallas", "Houston", "Laredo", "Texas"))
+    return (
+        FeatureLabel(layer=1, feature=201, text="Texas", predicate=texas, score=score, proposed_by="offline"),
+        FeatureLabel(
+            layer=3,
+            feature=5,
+            text="say Austin",
+            reads="output",
+            predicate=Predicate(on="next", words=("Austin",)),
+            score=score,
+            proposed_by="offline",
+        ),
+        FeatureLabel(layer=0, feature=12, text="Dallas", proposed_by="offline"),
+    )
+
+
+SUMMARY = (
+    ("'Texas' at 'Dallas' is an intermediate step: in its place Oakland's features give Sacramento.", ("c1", "c0")),
+    ("'Texas' then feeds 'say Austin' at the end of the prompt.", ("c5",)),
+    ("'capital' at 'capital' says what is asked for, more weakly than claimed.", ("c4",)),
+    ("That the answer depends on 'state' is not supported: without it the answer stays.", ("c3",)),
+    ("That the features on 'Dallas' alone carry the city is not supported.", ("c2", "c6")),
+    ("The drawn steps alone keep nine tenths of the answer's probability.", ("c7",)),
+)  # fmt: skip
+
+
+def make_report(
+    *,
+    tested: bool = True,
+    supernodes: tuple[Supernode, ...] = SUPERNODES,
+    edges: Sequence[tuple[str, str, float]] = EDGES,
+    labels: tuple[FeatureLabel, ...] | None = None,
+    claims: tuple[Claim, ...] | None = None,
+    summary: Sequence[tuple[str, tuple[str, ...]]] = SUMMARY,
+    prompt: str = "the capital of the state containing Dallas is",
+    tokens: tuple[str, ...] = TOKENS,
+    answer: str = "Austin",
+    n_controls: int = 199,
+    notes: tuple[str, ...] = ("Attention is not explained.",),
+    failures: tuple[StepFailure, ...] = (),
+    cut_short: str | None = None,
+) -> CircuitReport:
+    """A report that obeys its contract; effects and controls are made up, verdicts follow by the real rule."""
+    claims = _claims() if claims is None else claims
+    registry = ClaimRegistry()
+    for supernode in supernodes:
+        registry.define(supernode)
+    for claim in claims:
+        registry.register(claim)
+    plans = tuple(_plan(claim, n_controls) for claim in claims) if tested else ()
+    measurements = tuple(_measurement(plan, n_controls) for plan in plans)
+    for plan, measurement in zip(plans, measurements, strict=True):
+        registry.plan(plan)
+        registry.measure(plan, measurement)
+    untestable = {} if tested else {claim.claim_id: "the model's weights are not at hand" for claim in claims}
+    report = CircuitReport(
+        report_id="r-0123456789ab",
+        prompt=prompt,
+        tokens=tokens,
+        targets=(
+            TargetLogit(node_id="5_40_8", token=answer, probability=0.9731),
+            TargetLogit(node_id="5_51_8", token="Houston", probability=0.0127),
+            TargetLogit(node_id="5_52_8", token="Sacramento", probability=0.00042),
+        ),
+        tested=tested,
+        cut_short=cut_short,
+        summary=tuple(Sentence(text=text, claims=ids) for text, ids in summary),
+        labels=_labels() if labels is None else labels,
+        supernodes=supernodes,
+        edges=tuple(SupernodeEdge(source=s, destination=d, weight=w) for s, d, w in edges),
+        claims=claims,
+        plans=plans,
+        measurements=measurements,
+        verdicts=judge(claims, plans, measurements, untestable),
+        registry=registry.entries,
+        unexplained=Unexplained(
+            error_influence=0.0712,
+            replacement_score=0.871,
+            completeness_score=0.942,
+            features_left_out=11,
+            notes=notes,
+        ),
+        failures=failures,
+        cost=Cost(seconds=8.31, seconds_by_step={"trace": 1.2, "experiment": 5.4}, experiments=11, forward_passes=2411),
+        provenance=Provenance(
+            product_version="0.1.0",
+            agent="offline",
+            agent_settings={"n_controls": n_controls},
+            seed=0,
+            model="embedded",
+            model_sha256=HASH,
+            transcoder="embedded",
+            transcoder_sha256=HASH,
+            evidence_sha256=HASH,
+            graph_sha256=HASH,
+        ),
+    )
+    validate_report(report)
+    return report
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "javascript:alert(1)",
+    "]]> --> </style></svg><svg onload=alert(1)>",
+    "{{ 7 * 7 }} {% raw %}",
+    "| pipe ` tick ``` [a](javascript:alert(1)) ![x](http://evil.example/x.png) https://evil.example www.evil.example",
+    "שלום עולם \u202e evil \u2066 \u200b\x00\x1b[31m",
+    "👩‍👩‍👧‍👦🎉 " * 12,
+    "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 4,
+    "中文标签非常长" * 14,
+)
+
+
+def _hostile(number: int) -> str:
+    return HOSTILE[number % len(HOSTILE)]
+
+
+@pytest.fixture(scope="session")
+def hostile_texts() -> tuple[str, ...]:
+    """The texts that the hostile report is made of."""
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def report_maker() -> ReportMaker:
+    """Makes reports that obey their contract, with chosen parts."""
+    return make_report
+
+
+@pytest.fixture(scope="session")
+def dallas_report() -> CircuitReport:
+    """A realistic report with every kind of claim and every verdict but 'untested'."""
+    return make_report()
+
+
+@pytest.fixture(scope="session")
+def untested_report() -> CircuitReport:
+    """The same circuit without any experiment, cut short, with a failed step."""
+    failure = StepFailure(step="label", error="provider gave no answer")
+    return make_report(tested=False, cut_short="the budget of 10 seconds is used up", failures=(failure,))
+
+
+@pytest.fixture(scope="session")
+def hostile_report() -> CircuitReport:
+    """Forty supernodes in 20 layers, and every text that a stranger may choose is hostile."""
+    tokens = tuple(_hostile(i) for i in range(24))
+    roles: tuple[Role, ...] = ("input", "intermediate", "relation", "output", "suppressor", "other")
+    rng = np.random.default_rng(3)
+    supernodes = tuple(
+        _supernode(
+            i,
+            _hostile(i),
+            roles[i % 6],
+            [_at(int(rng.integers(0, 20)), int(rng.choice([2, 7, 8, 23])), 100 * i + k) for k in range(3)],
+            0.02,
+        )
+        for i in range(40)
+    )
+    edges = [(f"s{i}", f"s{j}", float(rng.normal())) for i in range(40) for j in range(40) if (i * 7 + j) % 11 == 0]
+    edges += [(f"E_{i}_{i}", f"s{i}", 1.0) for i in range(24)] + [("s39", "5_40_8", -2.0), ("unknown", "s1", 1.0)]
+    claims: tuple[Claim, ...] = tuple(
+        SwapClaim(
+            claim_id=f"c{i}",
+            statement=_hostile(i),
+            supernode=f"s{i}",
+            donor_prompt=_hostile(i + 1),
+            donor_features=(_at(1, 1, 1),),
+            expected_token=_hostile(i + 2),
+        )
+        for i in range(10)
+    )
+    labels = tuple(
+        FeatureLabel(
+            layer=supernodes[i].members[0].layer,
+            feature=supernodes[i].members[0].feature,
+            text=_hostile(i),
+            predicate=Predicate(on="previous", words=HOSTILE),
+            proposed_by=_hostile(i),
+        )
+        for i in range(10)
+    )
+    return make_report(
+        supernodes=supernodes,
+        edges=[edge for edge in edges if edge[0] != edge[1]],
+        labels=labels,
+        claims=claims,
+        summary=[(text, ("c1", "c2")) for text in HOSTILE],
+        prompt=" ".join(HOSTILE),
+        tokens=tokens,
+        answer=_hostile(1),
+        notes=HOSTILE,
+        failures=tuple(StepFailure(step=text, error=text) for text in HOSTILE),
+        cut_short=HOSTILE[0],
+    )
+
+
+def _evidence(
+    ref: FeatureRef, contexts: Sequence[tuple[tuple[str, ...], tuple[float, ...]]], promoted: Sequence[str]
+) -> FeatureEvidence:
+    return FeatureEvidence(
+        layer=ref.layer,
+        feature=ref.feature,
+        density=0.011,
+        n_active=100,
+        max_activation=max(max(values) for _, values in contexts),
+        contexts=tuple(Context(f"s{i}", tokens, values, tokens, "top") for i, (tokens, values) in enumerate(contexts)),
+        promoted=tuple(TokenEffect(i, token, 1.0 / (i + 1)) for i, token in enumerate(promoted)),
+        suppressed=(),
+    )
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    """Evidence for one feature of the realistic report."""
+    cities = ("Dallas", "Houston", "Laredo", "Texas", "Plano", "Lubbock")
+    sentences = [("<bos>", *f"the capital of the state containing {city} is Austin".split()) for city in cities]
+    values = [tuple(3.1 - 0.4 * i if token == cities[i] else 0.0 for token in s) for i, s in enumerate(sentences)]
+    ref = FeatureRef(1, 201)
+    return Store({ref: _evidence(ref, list(zip(sentences, values, strict=True)), ("Austin", "Houston"))})
+
+
+@pytest.fixture(scope="session")
+def hostile_store(hostile_report: CircuitReport) -> Store:
+    """Evidence whose tokens are hostile."""
+    contexts = [(HOSTILE * 5, tuple(float(i) for i in range(5 * len(HOSTILE))))]
+    refs = [FeatureRef(label.layer, label.feature) for label in hostile_report.labels]
+    return Store({ref: _evidence(ref, contexts, HOSTILE) for ref in refs})
