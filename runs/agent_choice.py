@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tracescribe.tracer.errors import InputError
 
@@ -51,9 +51,9 @@ def make_agent(name: str, *, seed: int) -> InterpretationAgent:
     if name == OFFLINE:
         return offline_agent(settings)
     if name in BASELINES:
-        from tracescribe.agents.baselines import baseline_agent
+        from tracescribe.agents.baselines import BaselineName, baseline_agent
 
-        return baseline_agent(name, settings)
+        return baseline_agent(cast(BaselineName, name), settings)
     if name == LLM:
         raise InputError(f"agent {LLM!r} costs money on every case; it runs with 'tracescribe interpret --agent llm'")
     raise InputError(f"no agent {name!r}; choose one of {', '.join(AGENTS)}")

@@ -20,7 +20,7 @@ PROMPT = "the capital of the state containing Dallas is"
 """The probe of the embedded model: it must give an answer with confidence, whatever the answer is."""
 MIN_PROBABILITY = 0.5
 """Below one half the model's first choice is not an answer; the embedded model gives above .9 here."""
-KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "TRACESCRIBE_LLM_API_KEY")
 
 
 @dataclass(frozen=True)
@@ -127,19 +127,27 @@ def _torch() -> Finding:
 
 
 def _embedded_files() -> Finding:
-    """The shipped weights are those that the model card was computed from."""
+    """The shipped weights are those that the shipped evidence and the oracle gold were made with."""
+    from tracescribe.evals.gold import read_gold
+    from tracescribe.evals.oracle import oracle_path
     from tracescribe.tracer import embedded
+    from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.transcoders import load_transcoders
 
-    card = embedded.card()
-    expected = {"model": card["model_sha256"], "transcoders": card["transcoder_sha256"]}
-    found = {"model": load_model("embedded").weights_sha256, "transcoders": load_transcoders("embedded").sha256}
-    changed = [name for name in expected if expected[name] != found[name]]
-    if changed:
-        cure = "install the package again, or run tracescribe models check to see what the changed files can do"
-        return Finding("embedded files", "broken", f"{' and '.join(changed)} differ from the model card", cure)
-    return Finding("embedded files", "ok", f"intact (model {found['model'][:8]}, CLT {found['transcoders'][:8]})")
+    model, transcoders = load_model("embedded").weights_sha256, load_transcoders("embedded").sha256
+    scanned = EvidenceStore.load(embedded.evidence_dir()).origin
+    stamps = {(c.stamp.model_sha256, c.stamp.transcoder_sha256) for c in read_gold(oracle_path()).circuits}
+    faults: list[str] = []
+    if (scanned.model_sha256, scanned.transcoder_sha256) != (model, transcoders):
+        faults.append("the evidence is of other weights")
+    if stamps != {(model, transcoders)}:
+        faults.append("the oracle gold is of other weights")
+    if faults:
+        cure = "install the package again; in a clone: tracescribe evidence build, tracescribe gold build"
+        return Finding("embedded files", "broken", " and ".join(faults), cure)
+    found = f"model {model[:8]}, CLT {transcoders[:8]}; evidence and oracle gold belong to them"
+    return Finding("embedded files", "ok", found)
 
 
 def _embedded_model() -> Finding:
@@ -162,14 +170,13 @@ def _embedded_model() -> Finding:
 
 
 def _evidence() -> Finding:
-    """The shipped evidence belongs to the shipped weights."""
-    from tracescribe.tracer import embedded
-    from tracescribe.tracer.evidence import load_evidence
+    """The shipped evidence is complete, and of the shipped corpus."""
+    from tracescribe.tracer.evidence import load_embedded_evidence
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.transcoders import load_transcoders
 
-    store = load_evidence(embedded.evidence_dir(), load_model("embedded"), load_transcoders("embedded"))
-    return Finding("evidence", "ok", f"{len(store.corpus)} sentences, belongs to the embedded weights")
+    store = load_embedded_evidence(load_model("embedded"), load_transcoders("embedded"))
+    return Finding("evidence", "ok", f"{store.n_sentences} sentences, {store.n_tokens} tokens")
 
 
 def _keys() -> list[Finding]:

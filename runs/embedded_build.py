@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tracescribe.runs import terminal
+from tracescribe.runs.model_check import figures_of
+from tracescribe.runs.scanning import scan_to_folder
 from tracescribe.runs.workspace import prepare_folder
 
 
@@ -17,8 +19,8 @@ class BuildSummary:
 
     Attributes:
         paths: what lies where, by name.
-        figures: headline figures of the card.
-        seconds: of the whole build; a resumed build counts only its own time.
+        figures: of the card, by name.
+        seconds: of this call; a resumed build counts only its own time.
     """
 
     paths: dict[str, str]
@@ -30,34 +32,41 @@ class BuildSummary:
         return {"paths": self.paths, "figures": self.figures, "seconds": round(self.seconds, 1)}
 
 
-def train(out: Path, *, seed: int, threads: int) -> BuildSummary:
+def train(out: Path, *, seed: int, threads: int, scale: float = 1.0) -> BuildSummary:
     """Train model and transcoder, compute the card, scan the corpus for evidence.
 
     Args:
         out: folder; what it already holds of the same seed and settings is not computed again.
         seed: of every random draw.
         threads: CPU threads of torch.
+        scale: multiplies step counts and sample sizes; below 1 only for trials.
 
     Raises:
         OutputError: the folder cannot be written to; found out before any work.
     """
     folder = prepare_folder(out)
     from tracescribe.tracer.embedded.training.build import build_embedded
+    from tracescribe.tracer.evidence import read_corpus
+    from tracescribe.tracer.models import load_model
+    from tracescribe.tracer.transcoders import load_transcoders
 
     started = time.perf_counter()
     with terminal.progress_bars() as bars:
         progress = terminal.StageBars(bars)
-        result = build_embedded(folder, seed=seed, threads=threads, progress=progress)
-        evidence = _scan(result.model_dir, result.transcoder_dir, result.corpus_path, folder / "evidence", progress)
+        result = build_embedded(folder, seed=seed, threads=threads, progress=progress, scale=scale)
+        model, transcoders = load_model(result.model_dir), load_transcoders(result.transcoder_dir)
+        scan_to_folder(model, transcoders, read_corpus(result.corpus_path), folder / "evidence", progress)
+    paths = {
+        "model": result.model_dir,
+        "transcoders": result.transcoder_dir,
+        "corpus": result.corpus_path,
+        "card": result.card_path,
+        "model card": result.model_card_path,
+        "oracle": result.feature_latents_path,
+        "evidence": folder / "evidence",
+    }
     return BuildSummary(
-        paths={
-            "model": str(result.model_dir),
-            "transcoders": str(result.transcoder_dir),
-            "corpus": str(result.corpus_path),
-            "card": str(result.card_path),
-            "oracle": str(result.feature_latents_path),
-            "evidence": str(evidence),
-        },
-        figures=headline_figures(result.card),
+        paths={name: str(path) for name, path in paths.items()},
+        figures={figure.name: figure.value for figure in figures_of(result.card)},
         seconds=time.perf_counter() - started,
     )

@@ -62,6 +62,7 @@ class Interpretation:
     Attributes:
         report: as the agent gave it.
         graph: that was interpreted, unpruned.
+        toolbox: what the agent could act on.
         files: of the report.
         graph_file: the graph beside them.
         seconds: by step, as people saw them.
@@ -69,6 +70,7 @@ class Interpretation:
 
     report: CircuitReport
     graph: AttributionGraph
+    toolbox: Toolbox
     files: ReportFiles
     graph_file: Path
     seconds: Mapping[str, float]
@@ -142,7 +144,7 @@ def interpret(
         write_graph(graph_file, graph)
         files = write_report(report, graph, folder, evidence=toolbox.evidence if report.tested else None)
         details.append(str(folder))
-    return Interpretation(report, graph, files, graph_file, dict(log.seconds))
+    return Interpretation(report, graph, toolbox, files, graph_file, dict(log.seconds))
 
 
 def report_folder(prompt: str | None, graph: Path | None) -> Path:

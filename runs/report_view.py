@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.table import Table
 from rich.text import Text
 
 from tracescribe.runs import terminal
@@ -41,14 +42,18 @@ def show_story(report: CircuitReport) -> None:
     if report.cut_short:
         console.print(terminal.styled(f"Cut short: {report.cut_short}", "bold yellow"))
     outcomes = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
+    story = Table.grid(padding=(0, 1))
+    story.add_column(no_wrap=True)
+    story.add_column(overflow="fold")
     for sentence in report.summary:
-        line = Text()
+        marks = Text()
         for claim in sentence.claims:
             mark, style = _MARKS[outcomes[claim]]
-            line.append(f"{mark}", style=style)
-        line.append(f" {terminal.plain(sentence.text)} ")
-        line.append(f"[{', '.join(sentence.claims)}]", style="dim")
-        console.print(line)
+            marks.append(mark, style=style)
+        line = terminal.styled(sentence.text)
+        line.append(f" [{', '.join(sentence.claims)}]", style="dim")
+        story.add_row(marks, line)
+    console.print(story)
 
 
 def show_counts(report: CircuitReport) -> None:

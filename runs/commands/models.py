@@ -49,6 +49,9 @@ def train_embedded(
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads; the same seed and threads give the same weights.")
     ] = 2,
+    scale: Annotated[
+        float, typer.Option(min=0.0001, max=1, help="Multiply step counts and sample sizes; below 1 only for trials.")
+    ] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Train the embedded model and its cross-layer transcoder from nothing; half an hour on two CPU cores.
@@ -58,4 +61,4 @@ def train_embedded(
     from tracescribe.runs.embedded_build import train
     from tracescribe.runs.model_views import show_build
 
-    show_build(train(out, seed=seed, threads=threads), as_json)
+    show_build(train(out, seed=seed, threads=threads, scale=scale), as_json)

@@ -1,0 +1,161 @@
+"""Whether transcoders fit a model, and whether a model card still says what the weights do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracescribe.runs import terminal
+from tracescribe.runs.loading import load_pair
+from tracescribe.tracer.errors import InputError
+
+if TYPE_CHECKING:
+    from tracescribe.tracer.embedded.training.card import Card
+
+FULL_TOLERANCE = 0.02
+"""For the card's own seeds and sample sizes: another processor or torch version may flip a few answers, not more."""
+QUICK_TOLERANCE = 0.05
+"""Added for smaller samples, on which features are matched with fewer examples."""
+STANDARD_ERRORS = 3.0
+"""Allowed sampling error of a share in a quick check; one figure in several hundred exceeds it by chance."""
+
+
+@dataclass(frozen=True)
+class CardFigure:
+    """One figure of a model card: a share, and the sample size that it is of."""
+
+    name: str
+    value: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class CheckedFigure:
+    """A figure of the card beside the one computed from the weights."""
+
+    name: str
+    card: float
+    recomputed: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the weights do what the card says."""
+        return abs(self.card - self.recomputed) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found.
+
+    Attributes:
+        shapes: of the fitting pair, in words.
+        figures: empty where no card belongs to the pair.
+    """
+
+    model: str
+    transcoders: str
+    shapes: str
+    figures: tuple[CheckedFigure, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure holds."""
+        return all(figure.holds for figure in self.figures)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        figures = [asdict(figure) | {"holds": figure.holds} for figure in self.figures]
+        return {
+            "model": self.model,
+            "transcoders": self.transcoders,
+            "shapes": self.shapes,
+            "passed": self.passed,
+            "figures": figures,
+        }
+
+
+def check_models(model: str, transcoders: str, *, quick: bool) -> CheckResult:
+    """Check a pair; where a model card belongs to it, compute the card's figures again.
+
+    Raises:
+        InputError: the pair cannot be loaded or does not fit.
+    """
+    log = terminal.StepLog()
+    with log.step("fit"):
+        pair = load_pair(model, transcoders)
+    n_features = ", ".join(map(str, pair.transcoders.n_features))
+    shapes = f"{pair.model.n_layers} layers, width {pair.model.d_model}, features by layer {n_features}"
+    card = find_card(pair.model.path, pair.transcoders.path)
+    figures: tuple[CheckedFigure, ...] = ()
+    if card is not None:
+        from tracescribe.tracer.embedded.training.card import recompute_card
+
+        with terminal.progress_bars() as bars:
+            progress = terminal.StageBars(bars)
+            found = recompute_card(pair.model.path, pair.transcoders.path, quick=quick, progress=progress)
+        figures = compare_cards(card, found, quick=quick)
+    return CheckResult(pair.model.model_id, pair.transcoders.transcoder_id, shapes, figures)
+
+
+def find_card(model_dir: Path, transcoder_dir: Path) -> Card | None:
+    """The card that lies beside both folders, as the embedded model and every build of it have it; None without one.
+
+    Raises:
+        InputError: a card is there, but cannot be read.
+    """
+    from pydantic import ValidationError
+
+    from tracescribe.tracer.embedded.training.card import Card
+
+    path = model_dir.resolve().parent / "card.json"
+    if transcoder_dir.resolve().parent != path.parent or not path.is_file():
+        return None
+    try:
+        return Card.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, ValidationError) as error:
+        fault = str(error).splitlines()[0]
+        raise InputError(f"cannot read the model card {path}: {fault}; install or build it again") from error
+
+
+def compare_cards(card: Card, found: Card, *, quick: bool) -> tuple[CheckedFigure, ...]:
+    """Every figure that both cards have, with the difference that sampling allows."""
+    recomputed = {figure.name: figure for figure in figures_of(found)}
+    checked: list[CheckedFigure] = []
+    for figure in figures_of(card):
+        other = recomputed.get(figure.name)
+        if other is not None:
+            tolerance = _quick_tolerance(figure, other) if quick else FULL_TOLERANCE
+            checked.append(CheckedFigure(figure.name, figure.value, other.value, tolerance))
+    return tuple(checked)
+
+
+def _quick_tolerance(figure: CardFigure, other: CardFigure) -> float:
+    # one success and one failure more than seen, so that a share of exactly 1 has a sampling error too
+    share = (figure.value * figure.samples + 1) / (figure.samples + 2)
+    variance = share * (1 - share) * (1 / figure.samples + 1 / other.samples)
+    return FULL_TOLERANCE + QUICK_TOLERANCE + STANDARD_ERRORS * math.sqrt(variance)
+
+
+def figures_of(card: Card) -> tuple[CardFigure, ...]:
+    """The shares on a card that a reader would quote."""
+    found: list[CardFigure] = []
+    for task, accuracy in card.accuracy.items():
+        found.append(CardFigure(f"accuracy, {task}, train", accuracy.train, accuracy.samples))
+        found.append(CardFigure(f"accuracy, {task}, held-out", accuracy.held_out, accuracy.samples))
+    for split, figures in card.reconstruction.items():
+        top1 = figures.live.answer_top1
+        found.append(CardFigure(f"CLT answer top-1 agreement, {split}", top1, figures.samples))
+    features = card.features
+    matched = features.held_out_auc95_and_f1_70
+    found.append(CardFigure("features matching one latent (AUC, F1)", matched, max(1, features.tested)))
+    found.append(CardFigure("features matching one latent (AUC)", features.held_out_auc95, max(1, features.tested)))
+    for test, rows in card.interchange.items():
+        for row in rows:
+            if row.pairs:
+                name = f"{test} (groups of F1 >= {row.group_f1:g})"
+                found.append(CardFigure(f"swap flips the answer, {name}", row.swap, row.pairs))
+                found.append(CardFigure(f"random swap, {name}", row.control, max(row.pairs, row.controls)))
+    return tuple(found)
