@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from tracescribe.tracer import embedded
 from tracescribe.tracer.errors import EvidenceError, PromptError, SettingError
 from tracescribe.tracer.evidence_store import EvidenceStore, LayerActivations
-from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
+from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect, TopEffects
 from tracescribe.tracer.graph import FloatArray, IntArray
-from tracescribe.tracer.logit_effects import TopEffects, top_effects
+from tracescribe.tracer.logit_effects import top_effects
 from tracescribe.tracer.models import LanguageModel, load_model
 from tracescribe.tracer.module_hooks import Hook, hooked
 from tracescribe.tracer.provenance import sha256_json, version

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tracescribe.tracer.errors import EvidenceError
-from tracescribe.tracer.logit_effects import TopEffects
+from tracescribe.tracer.feature_evidence import TopEffects
 from tracescribe.tracer.provenance import write_bytes_atomic, write_text_atomic
 from tracescribe.tracer.scanned_corpus import EvidenceOrigin, ScannedCorpus
 

@@ -25,6 +25,15 @@ class TokenEffect(NamedTuple):
     effect: float
 
 
+class TopEffects(NamedTuple):
+    """Strongest direct logit effects of every feature of a layer, arrays `[n_features, k]`, strongest first."""
+
+    promoted: IntArray
+    promoted_effect: FloatArray
+    suppressed: IntArray
+    suppressed_effect: FloatArray
+
+
 @dataclass(frozen=True)
 class Context:
     """A sentence of the corpus, seen through one feature. All tuples have one entry per token, BOS included.

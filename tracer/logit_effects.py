@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from tracescribe.tracer.graph import FloatArray, IntArray
+from tracescribe.tracer.feature_evidence import TopEffects
+from tracescribe.tracer.graph import FloatArray
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.transcoders import TranscoderSet
 
@@ -16,15 +15,6 @@ _CHUNK_NUMBERS = 1 << 25
 """Logit effects held at once: 128 MiB in float32."""
 _NORM_ROWS = 4096
 """Decoders read at once for their norms."""
-
-
-class TopEffects(NamedTuple):
-    """Strongest effects of each feature, arrays `[n_features, k]`, strongest first."""
-
-    promoted: IntArray
-    promoted_effect: FloatArray
-    suppressed: IntArray
-    suppressed_effect: FloatArray
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from tracescribe.tracer.errors import UnknownIdError
+from tracescribe.tracer.feature_evidence import TopEffects
 from tracescribe.tracer.graph import BoolArray, FloatArray, IntArray
-from tracescribe.tracer.logit_effects import TopEffects
 
 
 @dataclass(frozen=True)
