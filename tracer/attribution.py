@@ -31,7 +31,7 @@ from tracescribe.tracer.graph import (
 from tracescribe.tracer.local_replacement import LocalReplacement, replace_locally
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.provenance import version
-from tracescribe.tracer.prune import cumulative_influence, graph_scores, node_influence
+from tracescribe.tracer.prune import cumulative_influence, measure
 from tracescribe.tracer.sweep import Sweep, Targets
 from tracescribe.tracer.transcoders import TranscoderSet
 
@@ -135,8 +135,9 @@ def attribute_tokens(
         "seed": None,  # nothing is drawn at random
         **graph.provenance,
     }
-    graph = dataclasses.replace(graph, provenance=provenance, scores=graph_scores(graph))
-    return graph.with_influence(cumulative_influence(node_influence(graph)))
+    scores, influence = measure(graph)
+    graph = dataclasses.replace(graph, provenance=provenance, scores=scores)
+    return graph.with_influence(cumulative_influence(influence))
 
 
 @torch.no_grad()

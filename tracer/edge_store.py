@@ -29,9 +29,7 @@ class EdgeStore:
         self.n_sources = n_sources
         self.n_nodes = n_sources + n_logits
         self._feature_layer = feature_layer
-        self._targets: list[IntArray] = []
-        self._sources: list[IntArray] = []
-        self._weights: list[FloatArray] = []
+        self._rows: dict[int, tuple[IntArray, FloatArray]] = {}
 
     def add(self, targets: IntArray, weight: FloatArray) -> None:
         """Keep a block of rows.
@@ -40,10 +38,9 @@ class EdgeStore:
             targets: node numbers, `[n]`.
             weight: `[n, n_sources]`; exact zeros are no edges.
         """
-        row, source = np.nonzero(weight)
-        self._targets.append(targets[row])
-        self._sources.append(source)
-        self._weights.append(weight[row, source])
+        for target, row in zip(targets.tolist(), weight, strict=True):
+            source = np.flatnonzero(row)
+            self._rows[target] = (source, row[source])
 
     def feature_influence(self, probabilities: FloatArray) -> DoubleArray:
         """Influence of every active feature on the logits through the rows known so far, `[n_active]`.
@@ -69,12 +66,17 @@ class EdgeStore:
             target, source = number[edges.target], number[edges.source]
             inside = (target >= 0) & (source >= 0)
             edges = EdgeTable(target[inside], source[inside], edges.weight[inside])
-        # sources ascend within every row already: a stable sort by target is all that is missing
-        order = np.argsort(edges.target, kind="stable")
-        return EdgeTable(edges.target[order], edges.source[order], edges.weight[order])
+        return edges
 
     def _edges(self) -> EdgeTable:
-        if not self._weights:
+        """All rows so far, by target; sources ascend within each."""
+        targets = sorted(self._rows)
+        if not targets:
             nothing = np.zeros(0, dtype=np.int64)
             return EdgeTable(nothing, nothing, np.zeros(0, dtype=np.float32))
-        return EdgeTable(np.concatenate(self._targets), np.concatenate(self._sources), np.concatenate(self._weights))
+        rows = [self._rows[target] for target in targets]
+        return EdgeTable(
+            np.repeat(np.array(targets, dtype=np.int64), [len(source) for source, _ in rows]),
+            np.concatenate([source for source, _ in rows]),
+            np.concatenate([weight for _, weight in rows]),
+        )

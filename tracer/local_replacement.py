@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tracescribe.tracer.architectures.base import Block
+from tracescribe.tracer.architectures.base import Architecture, Block
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit
 
@@ -30,13 +30,13 @@ class FrozenLayer:
         pattern: attention pattern over the denominator of each key position, `[n_kv, n_group, n_query, n_key]`.
         o_weight: `[d_model, n_heads * d_head]`.
         v_weight: norm gain included, `[n_kv * d_head, d_model]`.
-        attention_constant: what attention biases add to the residual stream at every position, `[d_model]`.
+        attention_constant: what attention biases add to the residual stream at every position, `[d_model]`, or None.
     """
 
     pattern: Tensor
     o_weight: Tensor
     v_weight: Tensor
-    attention_constant: Tensor
+    attention_constant: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,14 +220,19 @@ def _freeze(model: LanguageModel, layer: int, seen: _Seen) -> FrozenLayer:
     architecture = model.architecture
     block = architecture.blocks[layer]
     scaled = seen.patterns[layer] / block.attention_norm.denominator(seen.resid_pre[layer]).T
-    constant = torch.zeros(model.d_model) if block.o_bias is None else block.o_bias
-    if block.v_bias is not None:  # patterns sum to one over keys, so every query receives the whole bias
-        per_head = torch.unflatten(block.v_bias, 0, (architecture.n_kv_heads, -1))
-        group = architecture.n_heads // architecture.n_kv_heads
-        constant = constant + block.o_weight @ per_head.repeat_interleave(group, 0).flatten()
     return FrozenLayer(
         pattern=torch.unflatten(scaled, 0, (architecture.n_kv_heads, -1)),
         o_weight=block.o_weight,
         v_weight=block.v_weight * block.attention_norm.gain,
-        attention_constant=constant,
+        attention_constant=_attention_constant(architecture, block),
     )
+
+
+def _attention_constant(architecture: Architecture, block: Block) -> Tensor | None:
+    constant = block.o_bias
+    if block.v_bias is not None:  # patterns sum to one over keys, so every query receives the whole bias
+        per_head = torch.unflatten(block.v_bias, 0, (architecture.n_kv_heads, -1))
+        group = architecture.n_heads // architecture.n_kv_heads
+        spread = block.o_weight @ per_head.repeat_interleave(group, 0).flatten()
+        constant = spread if constant is None else constant + spread
+    return constant

@@ -85,7 +85,10 @@ def propagate(edges: EdgeTable, start: DoubleArray, layer: IntArray, floor: floa
     Raises:
         AttributionError: the graph has a cycle.
     """
-    weight = normalise(edges, len(start), floor)
+    return _spread(edges, normalise(edges, len(start), floor), start, layer)
+
+
+def _spread(edges: EdgeTable, weight: DoubleArray, start: DoubleArray, layer: IntArray) -> DoubleArray:
     if (layer[edges.target] > layer[edges.source]).all():
         return _pass_down(edges, weight, start, layer)
     return _sum_steps(edges, weight, start)
@@ -231,17 +234,27 @@ def graph_scores(graph: AttributionGraph) -> GraphScores:
     Raises:
         AttributionError: the graph has a cycle.
     """
-    kind, influence, weights = graph.nodes.kind, node_influence(graph), logit_weights(graph)
+    return measure(graph)[0]
+
+
+def measure(graph: AttributionGraph) -> tuple[GraphScores, DoubleArray]:
+    """Scores, and the influence of every node `[n_nodes]` that they rest on, in one go.
+
+    Raises:
+        AttributionError: the graph has a cycle.
+    """
+    kind, weights = graph.nodes.kind, logit_weights(graph)
+    share = normalise(graph.edges, graph.n_nodes)
+    influence = _spread(graph.edges, share, weights, graph.nodes.layer)
     token, error = influence[kind == NodeKind.EMBEDDING].sum(), influence[kind == NodeKind.ERROR].sum()
     output = influence + weights
-    from_error = (kind == NodeKind.ERROR)[graph.edges.source]
-    share = normalise(graph.edges, graph.n_nodes)
-    unexplained = np.bincount(graph.edges.target, weights=share * from_error, minlength=graph.n_nodes)
-    explained = 1 - unexplained
-    return GraphScores(
+    from_error = np.flatnonzero((kind == NodeKind.ERROR)[graph.edges.source])
+    unexplained = np.bincount(graph.edges.target[from_error], weights=share[from_error], minlength=graph.n_nodes)
+    scores = GraphScores(
         replacement=float(token / (token + error)) if token + error > 0 else 0.0,
-        completeness=float((explained * output).sum() / output.sum()) if output.sum() > 0 else 0.0,
+        completeness=float(((1 - unexplained) * output).sum() / output.sum()) if output.sum() > 0 else 0.0,
     )
+    return scores, influence
 
 
 def error_influence_share(graph: AttributionGraph) -> float:

@@ -7,7 +7,6 @@ dot products with what was written there are the edges.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,12 +59,27 @@ class EdgeRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
-    """Pulls covectors down through one local replacement model.
+class Columns:
+    """Where sources stand while edges accumulate: by position, and at each position a constant, then layer by layer
+    its features and its error.
 
-    Within, feature columns are ordered by position first: what the features of one position write into one layer is
-    then a contiguous slice, and its edges accumulate by one matrix product without gathering.
+    What one position writes into one layer then is a leading slice of that position's columns, and all its edges take
+    one matrix product into a view, without gathering.
+
+    Attributes:
+        first: first column of each position, and one past the last, `[n_pos + 1]`.
+        source: column of each source: active features, errors (layer-major), tokens, `[n_source]`.
+        written: per layer written to and position, the vectors of the leading columns, `[n_leading, d_model]`.
     """
+
+    first: Tensor
+    source: Tensor
+    written: list[list[Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Pulls covectors down through one local replacement model."""
 
     replacement: LocalReplacement
 
@@ -79,94 +93,93 @@ class Sweep:
         """Edge rows of all targets, in blocks of at most `batch_size`, in no particular order."""
         r = self.replacement
         fitting = SWEEP_BYTES // (4 * r.n_pos * r.embeddings.shape[1])
-        # by position, so that a block's positions can be cut off early; then top layer first
+        # by position, so that a block's positions can be cut off early; then by layer
         order = torch.argsort(targets.position * (r.n_layers + 1) + r.n_layers - targets.layer, stable=True)
         for index in torch.split(order, max(1, min(batch_size, fitting))):
-            weight, constant = self._block(targets.take(index))
-            yield EdgeRows(index, weight, constant)
+            index = index[torch.argsort(targets.layer[index], descending=True, stable=True)]
+            yield self._block(index, targets.take(index))
 
     @cached_property
-    def _order(self) -> Tensor:
-        """Active features by position, then layer: indices into `active`."""
+    def columns(self) -> Columns:
+        """The layout of sources, and what they write."""
         r = self.replacement
-        return torch.argsort(r.active[:, 1] * r.n_layers + r.active[:, 0], stable=True)
+        layer, position = r.active[:, 0], r.active[:, 1]
+        n_features = torch.bincount(position * r.n_layers + layer, minlength=r.n_pos * r.n_layers)
+        n_features = n_features.view(r.n_pos, r.n_layers)
+        size = 1 + (n_features + 1).sum(1)  # a constant, and for each layer its features and an error
+        first = torch.cat([torch.zeros(1, dtype=torch.int64), size.cumsum(0)])
+        error = first[:-1, None] + (n_features + 1).cumsum(1)  # [n_pos, n_layers]
+        start = error - n_features  # of each layer's features
+        # active features are sorted by layer, then position: number them within their group
+        group = (layer * r.n_pos + position).contiguous()
+        place = torch.arange(len(group)) - torch.searchsorted(group, group)
+        tokens = first[-1] + torch.arange(r.n_pos)
+        source = torch.cat([start[position, layer] + place, error.T.flatten(), tokens])
+        written = [self._write_into(n, first, error, start[position, layer] + place) for n in range(r.n_layers)]
+        return Columns(first, source, written)
 
-    @cached_property
-    def _place(self) -> Tensor:
-        """Where each active feature stands in `_order`."""
-        return torch.argsort(self._order)
-
-    @cached_property
-    def _written(self) -> list[list[tuple[int, Tensor]]]:
-        """Per layer written to and position: first column, and the vectors `[n_column, d_model]` written there."""
+    def _write_into(self, layer: int, first: Tensor, error: Tensor, feature: Tensor) -> list[Tensor]:
+        """Vectors that each position's leading columns write into one layer."""
         r = self.replacement
-        layer_of, position_of = r.active[self._order, 0], r.active[self._order, 1]
-        start_of_layer = torch.searchsorted(r.active[:, 0].contiguous(), torch.arange(r.n_layers))
-        local = self._order - start_of_layer[layer_of] if len(self._order) else self._order
-        bounds = torch.searchsorted(position_of.contiguous(), torch.arange(r.n_pos + 1)).tolist()
-        buckets: list[list[tuple[int, Tensor]]] = [[] for _ in range(r.n_layers)]
-        for start, stop in itertools.pairwise(bounds):
-            by_layer = torch.bincount(layer_of[start:stop], minlength=r.n_layers).tolist()
-            parts = [r.decoders[n][rows] for n, rows in enumerate(torch.split(local[start:stop], by_layer))]
-            for n, bucket in enumerate(buckets):
-                bucket.append((start, torch.cat([parts[read][:, n - read] for read in range(n + 1)])))
-        return buckets
+        vectors = torch.zeros(int(first[-1]), r.embeddings.shape[1])
+        vectors[first[:-1]] = r.constants[layer]
+        vectors[error[:, layer]] = r.errors[layer]
+        stop = 0
+        for read, decoders in enumerate(r.decoders[: layer + 1]):
+            begin, stop = stop, stop + len(decoders)
+            vectors[feature[begin:stop]] = decoders[:, layer - read]
+        lead = error[:, layer] + 1
+        return [vectors[a:b].clone() for a, b in zip(first[:-1].tolist(), lead.tolist(), strict=True)]
 
-    def _block(self, targets: Targets) -> tuple[Tensor, Tensor]:
-        """Edge weights `[n, n_sources]` and constants `[n]` of one block."""
-        r, n, n_active = self.replacement, len(targets), len(self.replacement.active)
+    def _block(self, index: Tensor, targets: Targets) -> EdgeRows:
+        """Edges into a block of targets, which come top layer first."""
+        r, columns, n = self.replacement, self.columns, len(targets)
         n_pos = int(targets.position.max()) + 1  # nothing reads later positions
-        sums = torch.zeros(self.n_sources, n)
-        constant = torch.zeros(n)
-        joined = (targets.layer == r.n_layers).nonzero()[:, 0]
-        pulled = _spread(targets.take(joined), n_pos)
+        n_columns = int(columns.first[-1])
+        sums = torch.zeros(n, n_columns + r.n_pos)
+        # rows join the sweep at their own layer; until then they wait with their covector in place
+        pulled = torch.zeros(n, n_pos, targets.covector.shape[1])
+        pulled[torch.arange(n), targets.position] = targets.covector
+        m = int((targets.layer == r.n_layers).sum())
+        offset = torch.zeros(n)
+        first = columns.first[: n_pos + 1].tolist()
         for layer in reversed(range(r.n_layers)):
-            m = len(joined)
             if m:
-                self._collect(layer, pulled, sums[:, :m])
-                constant[:m] += torch.einsum("pd,mpd->m", r.constants[layer, :n_pos], pulled)
-            fresh = (targets.layer == layer).nonzero()[:, 0]
-            values = _values(r.layers[layer], pulled, targets.take(fresh))
-            pulled = torch.cat([pulled, _spread(targets.take(fresh), n_pos)])
-            joined = torch.cat([joined, fresh])
-            constant[: len(joined)] += pulled.sum(1) @ r.layers[layer].attention_constant
+                for position, vectors in enumerate(columns.written[layer][:n_pos]):
+                    start = first[position]
+                    sums[:m, start : start + len(vectors)].addmm_(pulled[:m, position], vectors.T)
+            joined = m + int((targets.layer == layer).sum())
+            if (constant := r.layers[layer].attention_constant) is not None:
+                offset[:joined] += pulled[:joined].sum(1) @ constant
+            values = [
+                _values(r.layers[layer], pulled[:m]),
+                _fresh_values(r.layers[layer], targets.take(torch.arange(m, joined)), n_pos),
+            ]
+            m = joined
             if layer:
-                pulled += values @ r.layers[layer].v_weight
+                flat = pulled.view(-1, pulled.shape[2])
+                for part, begin in zip(values, (0, m - len(values[1])), strict=True):
+                    rows = flat[begin * n_pos : (begin + len(part)) * n_pos]
+                    rows.addmm_(part.flatten(0, 1), r.layers[layer].v_weight)
             else:  # cheaper to bring the tokens up than the covectors down
                 tokens = r.embeddings[:n_pos]
-                first = n_active + r.n_layers * r.n_pos
-                sums[first : first + n_pos] = torch.einsum("mpd,pd->pm", pulled, tokens)
-                sums[first : first + n_pos] += torch.einsum("mpe,pe->pm", values, tokens @ r.layers[0].v_weight.T)
-        sums[:n_active] = sums[self._place]
-        # columns joined top layer first; give the block's own order back
-        weight, ordered = torch.empty(n, self.n_sources), torch.empty(n)
-        weight[joined], ordered[joined] = sums.T, constant
-        return weight, ordered
-
-    def _collect(self, layer: int, pulled: Tensor, sums: Tensor) -> None:
-        """Add the edges from everything written into one layer to `sums` `[n_sources, m]`."""
-        r, n_pos = self.replacement, pulled.shape[1]
-        for position, (start, vectors) in enumerate(self._written[layer][:n_pos]):
-            if len(vectors):
-                sums[start : start + len(vectors)].addmm_(vectors, pulled[:, position].T)
-        first = len(r.active) + layer * r.n_pos
-        sums[first : first + n_pos] = torch.einsum("pd,mpd->pm", r.errors[layer, :n_pos], pulled)
+                into = sums[:, n_columns : n_columns + n_pos]
+                into += torch.einsum("mpd,pd->mp", pulled, tokens)
+                into += torch.einsum("mpe,pe->mp", torch.cat(values), tokens @ r.layers[0].v_weight.T)
+        constant = offset + sums[:, columns.first[:-1]].sum(1)
+        return EdgeRows(index, sums.index_select(1, columns.source), constant)
 
 
-def _spread(targets: Targets, n_pos: int) -> Tensor:
-    """Covectors at their own position of an otherwise empty `[n, n_pos, d_model]`."""
-    spread = torch.zeros(len(targets), n_pos, targets.covector.shape[1])
-    spread[torch.arange(len(targets)), targets.position] = targets.covector
-    return spread
-
-
-def _values(layer: FrozenLayer, pulled: Tensor, fresh: Targets) -> Tensor:
-    """Covectors on the value vectors of every position, `[n_pulled + n_fresh, n_pos, n_kv * d_head]`."""
+def _values(layer: FrozenLayer, pulled: Tensor) -> Tensor:
+    """Covectors on the value vectors, from `[n, n_pos, d_model]` to `[n, n_pos, n_kv * d_head]`."""
     n_pos = pulled.shape[1]
     pattern = layer.pattern[:, :, :n_pos, :n_pos]
     heads = torch.unflatten(pulled @ layer.o_weight, -1, (*pattern.shape[:2], -1))
-    old = torch.einsum("gjqk,rqgje->rkge", pattern, heads)
-    # a fresh target is non-zero at one position alone: its crossing needs that position only
+    return torch.einsum("gjqk,rqgje->rkge", pattern, heads).flatten(2)
+
+
+def _fresh_values(layer: FrozenLayer, fresh: Targets, n_pos: int) -> Tensor:
+    """`_values` of covectors that are non-zero at one position alone: only that position has to be crossed."""
+    pattern = layer.pattern[:, :, fresh.position, :n_pos]
     heads = torch.unflatten(fresh.covector @ layer.o_weight, -1, (*pattern.shape[:2], -1))
-    new = torch.einsum("gjrk,rgje->rkge", pattern[:, :, fresh.position], heads)
-    return torch.cat([old, new]).flatten(2)
+    return torch.einsum("gjrk,rgje->rkge", pattern, heads).flatten(2)
