@@ -18,7 +18,7 @@ from tracescribe.tracer.provenance import sha256_json, version
 if TYPE_CHECKING:
     from tracescribe.agents.agent import Proposer
     from tracescribe.agents.case_tools import CaseTools
-    from tracescribe.agents.loop import LoopSettings
+    from tracescribe.agents.loop_settings import LoopSettings
 
 ATTENTION_NOTE = (
     "attention patterns are held fixed in the graph: why the model attends where it does, and edges that work through "
@@ -40,26 +40,26 @@ def assemble_report(
         ReportError: the parts do not fit together; a fault of the proposer or of the loop, never of the case.
     """
     survey = state["survey"]
-    supernodes = state.get("supernodes", ())
+    supernodes = state["supernodes"]
     provenance = _provenance(tools, proposer, settings)
     report = CircuitReport(
         report_id=sha256_json(provenance.model_dump(mode="json") | {"case": tools.case.case_id})[:16],
         prompt=survey.full.prompt,
         tokens=survey.full.tokens,
         targets=survey.targets,
-        tested=bool(state.get("measurements")),
+        tested=bool(state["measurements"]),
         cut_short=state["cut_short"],
         summary=tell_story(survey, state),
-        labels=state.get("labels", ()),
+        labels=state["labels"],
         supernodes=supernodes,
         edges=circuit_edges(survey.full, supernodes),
-        claims=state.get("claims", ()),
-        plans=state.get("plans", ()),
-        measurements=state.get("measurements", ()),
-        verdicts=state.get("verdicts", ()),
+        claims=state["claims"],
+        plans=state["plans"],
+        measurements=state["measurements"],
+        verdicts=state["verdicts"],
         registry=tools.registry.entries,
         unexplained=_unexplained(tools, survey, state),
-        failures=state.get("failures", ()),
+        failures=state["failures"],
         cost=_cost(tools, seconds),
         provenance=provenance,
     )
@@ -102,7 +102,7 @@ def graph_sha256(graph: AttributionGraph) -> str:
 
 
 def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplained:
-    grouped = {member.node for supernode in state.get("supernodes", ()) for member in supernode.members}
+    grouped = {member.node for supernode in state["supernodes"] for member in supernode.members}
     notes = [ATTENTION_NOTE]
     why = tools.why_untestable()
     if why is not None:

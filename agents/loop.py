@@ -12,16 +12,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tracescribe.agents.agent import Findings, Progress, Proposal, Proposer, no_progress
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.loop_settings import LoopSettings
 from tracescribe.agents.report import CircuitReport, StepFailure
-from tracescribe.agents.state import LoopState
+from tracescribe.agents.state import LoopState, LoopUpdate, first_state
 from tracescribe.tracer.errors import BudgetExceededError, WorkError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tracescribe.agents.case_tools import CaseTools
     from tracescribe.agents.toolbox import Toolbox
+
+__all__ = ["STEPS", "LoopAgent", "LoopSettings", "StepClock"]
 
 STEPS: tuple[str, ...] = (
     "trace",
@@ -45,25 +47,8 @@ STEPS: tuple[str, ...] = (
     "report",
 )
 """Every step, in the order of a first pass."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """Settings of the loop itself.
-
-    Attributes:
-        seed: of every random draw.
-        max_rounds: rounds of revision; one, because every further round tests more claims on the same data.
-        experiments: how claims are tested.
-    """
-
-    seed: int = 0
-    max_rounds: int = 1
-    experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
-
-    def as_json(self) -> dict[str, object]:
-        """The settings as plain JSON values."""
-        return asdict(self)
+RECURSION_LIMIT = 100
+"""Steps after which LangGraph takes the loop for endless: a first pass and some twenty rounds of revision."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +82,7 @@ class LoopAgent:
             tools = toolbox.open(case, budget, seed=self.settings.seed)
             found(f"{tools.full.n_nodes} nodes, {tools.pruned.n_nodes} kept")
         run = _LoopRun(tools, self.proposer, self.settings, clock)
-        state = run.compile().invoke(LoopState(cut_short=None, rounds=0), {"recursion_limit": 100})
+        state = run.compile().invoke(first_state(), {"recursion_limit": RECURSION_LIMIT})
         report: CircuitReport = state["report"]
         return report
 
@@ -126,7 +111,7 @@ class StepClock:
 class _Node(Protocol):
     """A node as LangGraph calls it."""
 
-    def __call__(self, state: LoopState) -> LoopState: ...
+    def __call__(self, state: LoopState) -> LoopUpdate: ...
 
 
 class _LoopRun:
@@ -154,83 +139,79 @@ class _LoopRun:
         graph.add_edge("report", END)
         return graph.compile()
 
-    def _timed(self, name: str, step: Callable[[LoopState, Callable[[str], None]], LoopState]) -> _Node:
+    def _timed(self, name: str, step: Callable[[LoopState, Callable[[str], None]], LoopUpdate]) -> _Node:
         """The step as a node: timed; a failure is recorded, an empty budget cuts the rest short."""
 
-        def node(state: LoopState) -> LoopState:
+        def node(state: LoopState) -> LoopUpdate:
             with self.clock.step(name) as found:
                 try:
                     return step(state, found)
                 except BudgetExceededError as error:
                     found("cut short")
-                    return LoopState(cut_short=str(error), pending=())
+                    return LoopUpdate(cut_short=str(error), pending=())
                 except WorkError as error:
                     if name in ("survey", "judge", "report"):
                         raise
                     found("failed")
-                    return LoopState(failures=(StepFailure(step=name, error=str(error)),))
+                    return LoopUpdate(failures=(StepFailure(step=name, error=str(error)),))
 
         return node
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def _survey(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _survey(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         from tracescribe.agents.survey import make_survey
 
         survey = make_survey(self.tools)
         found(f"{len(survey.features)} features, answer {survey.target_token!r}")
-        return LoopState(survey=survey)
+        return LoopUpdate(survey=survey)
 
-    def _evidence(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _evidence(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         seen = [self.tools.evidence(node.ref) for node in state["survey"].features]
         contexts = sum(len(evidence.contexts) for evidence in seen if evidence is not None)
         found(f"{contexts} contexts of {sum(e is not None for e in seen)} features")
-        return LoopState()
+        return LoopUpdate()
 
-    def _label(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _label(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         proposal = self.proposer.label(self.tools, state["survey"])
         found(f"{len(proposal.items)} labels")
-        return LoopState(labels=proposal.items, failures=proposal.failures)
+        return LoopUpdate(labels=proposal.items, failures=proposal.failures)
 
-    def _test_labels(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _test_labels(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         from tracescribe.agents.label_scores import score_labels
 
-        labels = score_labels(self.tools, state.get("labels", ()), self.settings.experiments)
+        labels = score_labels(self.tools, state["labels"], self.settings.experiments)
         scores = [label.score.auc for label in labels if label.score is not None]
         found(f"mean AUC {sum(scores) / len(scores):.2f} over {len(scores)} labels" if scores else "no contexts")
-        return LoopState(labels=labels)
+        return LoopUpdate(labels=labels)
 
-    def _group(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
-        proposal = self.proposer.group(self.tools, state["survey"], state.get("labels", ()))
+    def _group(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
+        proposal = self.proposer.group(self.tools, state["survey"], state["labels"])
         found(f"{len(proposal.items)} supernodes")
-        return LoopState(supernodes=proposal.items, failures=proposal.failures)
+        return LoopUpdate(supernodes=proposal.items, failures=proposal.failures)
 
-    def _hypothesise(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _hypothesise(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         proposal = Proposal[Any]()
-        if state.get("supernodes") and state["cut_short"] is None:
-            proposal = self.proposer.hypothesise(
-                self.tools, state["survey"], state.get("labels", ()), state["supernodes"]
-            )
+        if state["supernodes"] and state["cut_short"] is None:
+            proposal = self.proposer.hypothesise(self.tools, state["survey"], state["labels"], state["supernodes"])
         found(f"{len(proposal.items)} claims")
-        return LoopState(pending=proposal.items, failures=proposal.failures)
+        return LoopUpdate(pending=proposal.items, failures=proposal.failures)
 
-    def _register(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
-        pending = state.get("pending", ())
-        for supernode in state.get("supernodes", ()):
+    def _register(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
+        pending = state["pending"]
+        for supernode in state["supernodes"]:
             self.tools.registry.define(supernode)
         for claim in pending:
             self.tools.registry.register(claim)
         found(f"{len(pending)} claims")
-        return LoopState(claims=pending)
+        return LoopUpdate(claims=pending)
 
-    def _experiment(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _experiment(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         from tracescribe.agents.experiments import run_experiments
 
-        batch = run_experiments(
-            self.tools, state.get("supernodes", ()), state.get("pending", ()), self.settings.experiments
-        )
+        batch = run_experiments(self.tools, state["supernodes"], state["pending"], self.settings.experiments)
         found(f"{len(batch.measurements)} experiments")
-        return LoopState(
+        return LoopUpdate(
             plans=batch.plans,
             measurements=batch.measurements,
             untestable=batch.untestable,
@@ -238,41 +219,41 @@ class _LoopRun:
             pending=(),
         )
 
-    def _judge(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _judge(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         from tracescribe.agents.verdicts import judge
 
         verdicts = judge(
-            state.get("claims", ()),
-            state.get("plans", ()),
-            state.get("measurements", ()),
-            dict(state.get("untestable", ())),
+            state["claims"],
+            state["plans"],
+            state["measurements"],
+            dict(state["untestable"]),
         )
         outcomes = [verdict.outcome for verdict in verdicts]
         found(", ".join(f"{outcomes.count(o)} {o}" for o in sorted(set(outcomes))))
-        return LoopState(verdicts=verdicts)
+        return LoopUpdate(verdicts=verdicts)
 
-    def _revise(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _revise(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         if state["rounds"] >= self.settings.max_rounds or state["cut_short"] is not None or not self.tools.can_test:
-            return LoopState(pending=())
+            return LoopUpdate(pending=())
         findings = Findings(
-            state.get("labels", ()),
-            state.get("supernodes", ()),
-            state.get("claims", ()),
-            state.get("measurements", ()),
-            state.get("verdicts", ()),
+            state["labels"],
+            state["supernodes"],
+            state["claims"],
+            state["measurements"],
+            state["verdicts"],
         )
         revision = self.proposer.revise(self.tools, state["survey"], findings)
         found(f"{len(revision.claims)} new claims")
-        return LoopState(
+        return LoopUpdate(
             supernodes=revision.supernodes,
             pending=revision.claims,
             failures=revision.failures,
             rounds=state["rounds"] + 1,
         )
 
-    def _report(self, state: LoopState, found: Callable[[str], None]) -> LoopState:
+    def _report(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
         from tracescribe.agents.assembly import assemble_report
 
         report = assemble_report(self.tools, self.proposer, self.settings, state, self.clock.seconds)
         found(f"{len(report.summary)} sentences")
-        return LoopState(report=report)
+        return LoopUpdate(report=report)

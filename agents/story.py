@@ -66,16 +66,16 @@ def tell_story(survey: Survey, state: LoopState) -> tuple[Sentence, ...]:
 
     Order: how far the found circuit explains the answer; then each supernode; then what drives what; then labels.
     """
-    plan_claim = {plan.plan_id: plan.claim_id for plan in state.get("plans", ())}
+    plan_claim = {plan.plan_id: plan.claim_id for plan in state["plans"]}
     teller = _Teller(
         survey=survey,
-        supernodes={s.supernode_id: s for s in state.get("supernodes", ())},
-        verdicts={v.claim_id: v for v in state.get("verdicts", ())},
-        measurements={plan_claim[m.plan_id]: m for m in state.get("measurements", ())},
+        supernodes={s.supernode_id: s for s in state["supernodes"]},
+        verdicts={v.claim_id: v for v in state["verdicts"]},
+        measurements={plan_claim[m.plan_id]: m for m in state["measurements"]},
     )
-    claims = state.get("claims", ())
+    claims = state["claims"]
     sentences = [_sufficiency(teller, c) for c in claims if isinstance(c, SufficiencyClaim)]
-    for supernode in state.get("supernodes", ()):
+    for supernode in state["supernodes"]:
         mine = [c for c in claims if _is_about(c, supernode.supernode_id)]
         sentences += _about(teller, supernode, mine)
     sentences += [_edge(teller, c) for c in claims if isinstance(c, EdgeClaim)]

@@ -159,7 +159,9 @@ def group_features(
     facts = graph_facts(survey.full)
     chosen = tuple(survey.features if nodes is None else nodes)
     cells: dict[tuple[object, ...], list[FeatureNode]] = {}
-    roles = {node: role_of(tools, facts, node, labels.get(node.ref), settings) for node in chosen}
+    roles: dict[FeatureNode, Role] = {
+        node: role_of(tools, facts, node, labels.get(node.ref), settings) for node in chosen
+    }
     for node in chosen:
         cells.setdefault((roles[node], _place(node, labels.get(node.ref), roles[node])), []).append(node)
     clusters = [cluster for cell in cells.values() for cluster in _cluster(facts, cell, settings.merge_similarity)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
@@ -77,7 +77,8 @@ class Toolbox:
         """
         from tracescribe.agents.case_tools import CaseTools
 
-        return CaseTools(self, case, budget, seed=seed)
+        toolbox: Any = self  # a type checker that reads this file by its path takes `self` for another class
+        return CaseTools(toolbox, case, budget, seed=seed)
 
 
 def load_toolbox(
@@ -107,5 +108,5 @@ def load_toolbox(
     store = None
     if evidence is not None:
         folder = embedded.evidence_dir() if evidence == "embedded" else Path(evidence)
-        store = EvidenceStore.load(folder)
+        store = EvidenceStore.load(folder, model=language_model, transcoders=transcoder_set)
     return Toolbox(model=language_model, transcoders=transcoder_set, evidence=store)
