@@ -172,6 +172,8 @@ class GoldCircuit(_Frozen):
         undecided: node ids of which the source cannot tell; they count neither as right nor as wrong.
         rest_drop: nats that the answer was seen to lose when every feature that is neither selected nor undecided was
             set to zero; None where it was not tried.
+        rest_swap_gain: largest gain of another prompt's answer that was seen when such features were replaced by such
+            features of that prompt, all at once; None where it was not tried.
         can_score: the scores that this circuit is good for.
     """
 
@@ -190,13 +192,19 @@ class GoldCircuit(_Frozen):
     edges: tuple[GoldEdge, ...] = ()
     effects: tuple[KnownEffects, ...] = ()
     rest_drop: float | None = None
+    rest_swap_gain: float | None = None
     can_score: tuple[ScoreKind, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether no other feature matters, as was seen, so that an effect claimed of the others is false."""
+        """Whether the answer needs no other feature, as was seen, so that a necessity claimed of the others is false."""
         return self.rest_drop is not None and self.rest_drop < NECESSITY_HOLDS
+
+    @property
+    def complete_for_swaps(self) -> bool:
+        """Whether no other feature can bring another answer, as was seen, so that a swap claimed of them is false."""
+        return self.rest_swap_gain is not None and self.rest_swap_gain < SWAP_HOLDS
 
     @property
     def scorable_supernodes(self) -> tuple[GoldSupernode, ...]:

@@ -21,6 +21,7 @@ from tracescribe.evals.oracle_homes import (
     Home,
     PromptRuns,
     World,
+    activation,
     active_features,
     carriers,
     home_of,
@@ -33,6 +34,8 @@ from tracescribe.tracer.graph import FeatureNode
 
 _OPEN_ENDED = (ANSWER, "repeated_name")
 """Variables that could take values which no prompt of the corpus asks for here: any word, any third name."""
+_REST_TRIALS = 8
+"""Donors per variable with which the features outside the gold are tried: enough to meet every kind of donor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,7 @@ class CircuitBuilder:
             edges=self._edges(target, concepts, names),
             effects=tuple(self._effects(concept, names[id(concept)], target) for concept in concepts),
             rest_drop=self._rest_drop(target, concepts),
+            rest_swap_gain=self._rest_swap_gain(target, concepts, rng),
             can_score=("selection", "grouping", "labels", "edges", "causal"),
             notes=tuple(
                 f"{c.site.variable}={c.site.value}: no feature of the transcoder carries it"
@@ -128,7 +132,7 @@ class CircuitBuilder:
             supernode_id=supernode_id,
             label=label_of(variable, value),
             accepted_labels=accepted_labels(variable, value),
-            role=role_of(variable, told_by_itself=word == value),
+            role=role_of(variable, value, word),
             members=tuple(_node_id(node) for node in concept.members if owner[node] == id(concept)),
             concept=f"{variable}={value}",
         )
@@ -170,14 +174,49 @@ class CircuitBuilder:
             exhaustive=concept.site.variable not in _OPEN_ENDED,
         )
 
+    def _rest(self, concepts: list[_Concept], runs: PromptRuns, row: int) -> set[FeatureNode]:
+        """Features of one prompt that play no part in any concept of it."""
+        rest = set(active_features(self._world, runs, row))
+        for concept in concepts:
+            if concept.home.role in runs.samples[row].roles:
+                found = carriers(self._world, runs, row, concept.home)
+                rest -= {*found.members, *found.undecided}
+        return rest
+
     def _rest_drop(self, target: Sample, concepts: list[_Concept]) -> float:
         """Nats lost when every feature that plays no part in any concept is cleared at once."""
         runs = concepts[0].runs
-        known = {node for concept in concepts for node in (*concept.members, *concept.carried[0].undecided)}
-        rest = [node for node in active_features(self._world, runs, 0) if node not in known]
+        rest = self._rest(concepts, runs, 0)
         token = self._world.ids_of[target.answer_word]
         after = set_features(self._world, target, [cleared(rest)]).probabilities[0, token]
         return nats_lost(float(runs.answer_probabilities(0)[token]), float(after))
+
+    def _rest_swap_gain(self, target: Sample, concepts: list[_Concept], rng: random.Random) -> float:
+        """Largest gain of a donor's answer when all such features are replaced by the donor's, word by word."""
+        gains = [0.0]
+        for concept in concepts:
+            trials = rng.sample(concept.trials, min(_REST_TRIALS, len(concept.trials)))
+            if not trials or concept.site.variable == ANSWER:  # the answer's donors are those of the others
+                continue
+            own = cleared(self._rest(concepts, concept.runs, 0))
+            rows = [own | self._rest_of_donor(concepts, concept.runs, trial.row) for trial in trials]
+            after = set_features(self._world, target, rows).probabilities
+            clean = concept.runs.answer_probabilities(0)
+            for number, trial in enumerate(trials):
+                token = self._world.ids_of[concept.runs.samples[trial.row].answer_word]
+                gains.append(float(after[number, token] - clean[token]))
+        return round(max(gains), 4)
+
+    def _rest_of_donor(self, concepts: list[_Concept], runs: PromptRuns, row: int) -> dict[FeatureNode, float]:
+        """A donor's features that play no part in its concepts, at the target's words of the same roles."""
+        target, drawn = runs.samples[0], runs.samples[row]
+        place = {drawn.roles[role]: target.roles[role] for role in drawn.roles if role in target.roles}
+        brought: dict[FeatureNode, float] = {}
+        for node in self._rest(concepts, runs, row):
+            if node.position in place:
+                moved = FeatureNode(node.layer, place[node.position], node.feature)
+                brought[moved] = activation(self._world, runs, row, node)
+        return brought
 
     def _target(self, target: Sample, runs: PromptRuns) -> GoldTarget:
         token = self._world.ids_of[target.answer_word]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tracescribe.evals.gold import KnownSwap
-from tracescribe.evals.oracle_homes import Carriers, Home, PromptRuns, World
+from tracescribe.evals.oracle_homes import Carriers, Home, PromptRuns, World, activation
 from tracescribe.tracer.embedded.training.corpus import Sample
 from tracescribe.tracer.embedded.training.tokens import encode
 from tracescribe.tracer.graph import FeatureNode
@@ -110,8 +110,7 @@ def _brought(world: World, runs: PromptRuns, donor: Carriers, row: int, home: Ho
     position = runs.samples[0].roles[home.role]
     brought: dict[FeatureNode, float] = {}
     for node in donor.members:
-        active = world.transcoder.activations(node.layer, runs.run.mlp_inputs[node.layer][row, node.position])
-        brought[FeatureNode(node.layer, position, node.feature)] = float(active[node.feature])
+        brought[FeatureNode(node.layer, position, node.feature)] = activation(world, runs, row, node)
     return brought
 
 

@@ -159,3 +159,9 @@ def active_features(world: World, runs: PromptRuns, row: int) -> tuple[FeatureNo
         for position, feature in world.transcoder.activations(layer, inputs).nonzero().tolist():
             found.append(FeatureNode(layer, position + 1, feature))
     return tuple(found)
+
+
+def activation(world: World, runs: PromptRuns, row: int, node: FeatureNode) -> float:
+    """Activation of one feature node in one prompt."""
+    x = runs.run.mlp_inputs[node.layer][row, node.position]
+    return float(world.transcoder.activations(node.layer, x)[node.feature])

@@ -42,16 +42,16 @@ def accepted_labels(variable: str, value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def role_of(variable: str, *, told_by_itself: bool) -> GoldRole:
+def role_of(variable: str, value: str, word: str) -> GoldRole:
     """The part that a variable plays.
 
     Args:
         variable: its name in the causal model.
-        told_by_itself: whether the word at its home is the value itself (a state that is named), so that nothing had
-            to be looked up.
+        value: its value.
+        word: the word at its home; a place that is named by itself is an input, since nothing had to be looked up.
     """
     if variable == ANSWER:
         return "output"
     if variable in ("relation", "operation"):
         return "relation"
-    return "input" if told_by_itself else "intermediate"
+    return "input" if variable in ("state", "country") and word == value else "intermediate"

@@ -3,7 +3,7 @@
 A claim is held against what was observed on the model by other means (see `evals.oracle`): its supernode is read as the
 gold supernode that holds most of its members. Where gold cannot tell (a kind of claim it knows nothing of, a supernode of
 undecided features or of several concepts mixed) the claim counts neither way, and how many there were is told. In a
-complete gold circuit a supernode of features that play no part has no effect, so a supported claim about it is false.
+gold circuit that was seen to be complete a supernode of other features has no effect, and a claim that it has is false.
 
 Known effects are those that an agent that can only touch features could have shown: for each gold supernode that it is
 necessary, and that swapping it for some other value gives that value's answer.
@@ -27,8 +27,10 @@ METRICS = (
     ),
     Metric("causal.swap_precision", "swap precision", "every supported swap is true", "pooled"),
     Metric("causal.wrongly_refuted", "wrongly refuted", "no true claim is refuted", "pooled", higher_is_better=False),
-    Metric("causal.decidable", "decidable", "gold can tell of every supported claim", "pooled"),
+    Metric("causal.decidable", "decidable", "gold can tell of every supported necessity, swap and edge", "pooled"),
 )
+_JUDGED = (NecessityClaim, SwapClaim, EdgeClaim)
+"""Kinds of claims that gold speaks about."""
 
 
 def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) -> Mapping[str, Tally]:
@@ -47,7 +49,7 @@ def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) 
         "causal.false_discoveries": Tally(len(decided) - right, len(decided)),
         "causal.swap_precision": Tally(sum(swaps), len(swaps)),
         "causal.wrongly_refuted": Tally(true_outcomes.count("refuted"), len(true_outcomes)),
-        "causal.decidable": Tally(len(decided), len(supported)),
+        "causal.decidable": Tally(len(decided), sum(isinstance(claim, _JUDGED) for claim, _ in supported)),
     }
 
 
@@ -82,15 +84,10 @@ def _effect_of(claim: Claim, matching: Matching) -> tuple[str, str] | None:
     return None
 
 
-def _unowned(supernode: str, gold: GoldCircuit, matching: Matching) -> bool | None:
-    """Truth of an effect of a supernode that is no gold supernode: false if none of it plays a part, else unknown."""
-    return False if gold.complete and supernode in matching.strangers else None
-
-
 def _necessity_truth(claim: NecessityClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
     owner = matching.owners.get(claim.supernode)
     if owner is None:
-        return _unowned(claim.supernode, gold, matching)
+        return False if gold.complete and claim.supernode in matching.strangers else None
     effects = gold.effects_of(owner)
     if effects is None or effects.target_token != claim.target_token:
         return None
@@ -100,7 +97,7 @@ def _necessity_truth(claim: NecessityClaim, gold: GoldCircuit, matching: Matchin
 def _swap_truth(claim: SwapClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
     owner = matching.owners.get(claim.supernode)
     if owner is None:
-        return _unowned(claim.supernode, gold, matching)
+        return False if gold.complete_for_swaps and claim.supernode in matching.strangers else None
     effects = gold.effects_of(owner)
     if effects is None:
         return None

@@ -1,8 +1,8 @@
 """Grouping: are features that carry one concept together, and others apart?
 
-The adjusted Rand index and B-cubed look at gold's grouped nodes alone, so that they judge grouping and not selection; a
-node that the prediction left out earns nothing by it: for the Rand index the left-out nodes form one group, for B-cubed
-their recall is 0. Matched supernode F1 looks at whole supernodes, wrong members and surplus supernodes included.
+The adjusted Rand index and B-cubed look at gold's grouped nodes alone, so that they judge grouping and not selection. A
+node that the prediction left out stands alone for the Rand index; for B-cubed its recall is 0. Matched supernode F1 looks
+at whole supernodes, wrong members and surplus supernodes included.
 
 Source: Hubert and Arabie 1985 (ARI, through sklearn); Bagga and Baldwin 1998 (B-cubed); Luo 2005 (CEAF with the entity
 similarity phi-4, here "matched supernode F1").
@@ -26,13 +26,13 @@ METRICS = (
     Metric("grouping.supernode_f1", "supernode F1", "supernodes match gold's one to one", headline=True),
     Metric("grouping.placed", "placed", "every node of gold is in some supernode"),
 )
-_LEFT_OUT = "left out"
 
 
 def score_grouping(prediction: Prediction, gold: GoldCircuit, matching: Matching) -> Mapping[str, Tally]:
     """Score how feature nodes were grouped; a node in several groups belongs to the first.
 
-    The adjusted Rand index needs two nodes at least; without supernodes B-cubed precision does not exist.
+    The adjusted Rand index needs a gold supernode of two nodes at least: where every node stands alone, leaving all out
+    would be perfect. Without supernodes B-cubed precision does not exist.
     """
     gold_group = _group_of({s.supernode_id: s.members for s in gold.scorable_supernodes})
     if not gold_group:
@@ -63,9 +63,9 @@ def _group_of(groups: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
 def _adjusted_rand(gold_group: Mapping[str, str], predicted_group: Mapping[str, str]) -> Tally:
     from sklearn.metrics import adjusted_rand_score
 
-    if len(gold_group) < 2:
+    if len(set(gold_group.values())) == len(gold_group):
         return NOTHING
-    predicted = [predicted_group.get(node, _LEFT_OUT) for node in gold_group]
+    predicted = [predicted_group.get(node, f"alone {node}") for node in gold_group]
     return Tally(float(adjusted_rand_score(list(gold_group.values()), predicted)))
 
 

@@ -63,6 +63,7 @@ def small_gold() -> GoldCircuit:
             KnownEffects(supernode="g2", target_token="Austin", site_drop=0.1, features_drop=0.0),
         ),
         rest_drop=0.01,
+        rest_swap_gain=0.02,
         can_score=("selection", "grouping", "labels", "edges", "causal"),
     )
 

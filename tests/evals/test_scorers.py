@@ -87,17 +87,24 @@ def test_surplus_supernodes_cost(small_gold: GoldCircuit, small_graph: Attributi
 def test_adjusted_rand_agrees_with_counting_pairs(
     small_gold: GoldCircuit, small_graph: AttributionGraph, predict: Predict, groups: list[int]
 ) -> None:
-    """A second implementation: counts over pairs of nodes; group 0 is left out."""
+    """A second implementation: counts over pairs of nodes; nodes of group 0 are left out, so each stands alone."""
     members = {g: tuple(n for n, of in zip(CANDIDATES, groups, strict=True) if of == g) for g in (1, 2, 3)}
     found = scored(predict(*(("x", "other", m) for m in members.values() if m)), small_gold, small_graph)
     gold = {node: s.supernode_id for s in small_gold.supernodes for node in s.members}
     predicted: dict[str, int] = dict(zip(CANDIDATES, groups, strict=True))
     pairs = list(itertools.combinations(gold, 2))
     same_gold = np.array([gold[a] == gold[b] for a, b in pairs])
-    same_predicted = np.array([predicted[a] == predicted[b] for a, b in pairs])
+    same_predicted = np.array([predicted[a] == predicted[b] != 0 for a, b in pairs])
     both, expected = (same_gold & same_predicted).sum(), same_gold.sum() * same_predicted.sum() / len(pairs)
     largest = (same_gold.sum() + same_predicted.sum()) / 2
     assert found["grouping.ari"] == pytest.approx((both - expected) / (largest - expected))
+
+
+def test_rand_index_needs_a_group(small_gold: GoldCircuit, small_graph: AttributionGraph) -> None:
+    lonely = small_gold.supernodes[0].model_copy(update={"members": ("0_1_1",)})
+    changed = small_gold.model_copy(update={"supernodes": (lonely, *small_gold.supernodes[1:])})
+    assert scored(Prediction(supernodes=(), importance={}), changed, small_graph)["grouping.ari"] is None
+    assert scored(prediction_of_gold(changed), changed, small_graph)["grouping.ari"] is None
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -228,9 +235,10 @@ def test_truth_of_claims(small_gold: GoldCircuit, predict: Predict, claim: Claim
 
 
 def test_an_incomplete_circuit_knows_less(small_gold: GoldCircuit, predict: Predict) -> None:
-    unsure = small_gold.model_copy(update={"rest_drop": 2.0})
+    unsure = small_gold.model_copy(update={"rest_drop": 2.0, "rest_swap_gain": 0.7})
     matching = match_supernodes(predict(("noise", "other", ("1_4_2",))), unsure)
     assert claim_truth(necessity("s1"), unsure, matching) is None
+    assert claim_truth(swap("s1", "Sacramento"), unsure, matching) is None
 
 
 def test_causal_scores_by_hand(small_gold: GoldCircuit, small_graph: AttributionGraph, predict: Predict) -> None:
@@ -241,7 +249,8 @@ def test_causal_scores_by_hand(small_gold: GoldCircuit, small_graph: Attribution
         (necessity("s2"), "supported"),  # false discovery
         (edge("s1", "s3"), "supported"),  # right
         (edge("s1", "s2"), "inconclusive"),
-        (label_claim(), "supported"),  # gold cannot tell
+        (label_claim(), "supported"),  # not a claim that gold speaks about
+        (necessity("s3"), "supported"),  # gold does not know
     ]
     prediction = predict(
         *((s.label, s.role, s.members) for s in small_gold.supernodes),
