@@ -202,6 +202,12 @@ class CaseTools:
             self._clean[key] = clean_run(self.model, self.transcoders, tokens)
         return self._clean[key]
 
+    def next_tokens(self) -> tuple[str, ...]:
+        """The model's most probable next token after each token of the prompt; empty without the graph's own model."""
+        if not self.can_test:
+            return ()
+        return tuple(self.model.token_text(int(token)) for token in self.clean().logits.argmax(dim=-1))
+
     def active_features(self) -> tuple[FeatureNode, ...]:
         """Every feature that fires in the case's prompt, whether or not the graph kept it; by layer and position."""
         clean = self.clean()

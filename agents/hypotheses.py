@@ -34,7 +34,8 @@ class HypothesisSettings:
 
     Attributes:
         max_necessity: supernodes, by influence, claimed to be necessary.
-        max_swapped: supernodes, by influence, for which donors are looked for.
+        max_swapped: supernodes, by influence, for which donors are looked for. Outputs are among them: a supernode that
+            says the answer must say the donor's answer once it is the donor's.
         max_edges: edges, by weight.
         max_labels: labels, by influence of their features.
         min_edge_share: an edge is claimed if it is at least this share of what its destination receives.
@@ -42,7 +43,7 @@ class HypothesisSettings:
     """
 
     max_necessity: int = 6
-    max_swapped: int = 4
+    max_swapped: int = 5
     max_edges: int = 5
     max_labels: int = 5
     min_edge_share: float = 0.2
@@ -73,7 +74,7 @@ def propose_claims(
     for supernode in [s for s in strong if s.role != "suppressor"][: settings.max_necessity]:
         claims.append(necessity(tools, facts, supernode, target))
     if tools.can_test:
-        movable = [s for s in strong if s.role in ("input", "intermediate", "relation", "other")]
+        movable = [s for s in strong if s.role != "suppressor"]
         for supernode in movable[: settings.max_swapped]:
             claims += [
                 swap_claim(tools, facts, supernode, donor, target)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
 from tracescribe.agents.labels import MIXED
+from tracescribe.agents.predicates import holds
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, NodeKind
 from tracescribe.tracer.profiles import Profiles, profiles, similarity
@@ -49,6 +50,9 @@ class GroupSettings:
         """The settings as plain JSON values."""
         return asdict(self)
 
+
+UNSCORED = 0.5
+"""Weight of a label without a detection score when members vote on a name: between a bad and a good one."""
 
 Labels = Mapping[FeatureRef, FeatureLabel]
 """Labels by feature."""
@@ -215,17 +219,64 @@ def name_of(
     survey: Survey,
     labels: Labels,
 ) -> str:
-    """Name of a supernode: for outputs the token it says, else the label that carries most influence among members."""
+    """Name of a supernode.
+
+    Outputs and suppressors are named after the token they act on. The others take the label that carries most influence
+    among the members, of those labels that hold at this place of this prompt: a feature may fire here for a reason that
+    its label does not tell. Where none holds, the name says which answer the supernode leads to.
+    """
+    rows = [facts.row_of[node] for node in cluster]
     if role in ("output", "suppressor"):
-        rows = [facts.row_of[node] for node in cluster]
-        effect = facts.to_logits[rows].sum(axis=0)
-        best = int(facts.profiles.logits[int(np.argmax(np.abs(effect)))])
-        token = tools.token_of_logit(facts.graph, best).strip()
+        token = _strongest(tools, facts, facts.to_logits[rows].sum(axis=0))[0]
         return f"say {token}" if role == "output" else f"not {token}"
     votes: dict[str, float] = {}
     for node in cluster:
-        label = labels.get(node.ref)
-        text = label.text if label is not None else f"at {facts.graph.tokens[node.position].strip()}"
-        score = label.score.f1 if label is not None and label.score is not None else 0.5
-        votes[text] = votes.get(text, 0.0) + survey.influence[node] * (0.1 + score)
-    return max(votes, key=lambda text: (votes[text], text))
+        text = _text_here(tools, facts, node, labels.get(node.ref))
+        if text is not None:
+            label = labels[node.ref]
+            score = label.score.f1 if label.score is not None else UNSCORED
+            votes[text] = votes.get(text, 0.0) + survey.influence[node] * (0.1 + score)
+    if votes:
+        return max(votes, key=lambda text: (votes[text], text))
+    token, effect = _strongest(tools, facts, facts.profiles.outputs[rows].sum(axis=0))
+    return f"leads to {token}" if effect > 0 else f"leads away from {token}"
+
+
+def _strongest(tools: CaseTools, facts: GraphFacts, effects: NDArray[np.floating[Any]]) -> tuple[str, float]:
+    """The output token that is moved most, and by how much."""
+    best = int(np.argmax(np.abs(effects)))
+    return tools.token_of_logit(facts.graph, int(facts.profiles.logits[best])).strip(), float(effects[best])
+
+
+def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: FeatureLabel | None) -> str | None:
+    """A label's text if it holds at this node; in a list of words the one that is met here comes first."""
+    if label is None or label.text.startswith(MIXED):
+        return None
+    if label.predicate is None:
+        return label.text
+    tokens = [token.strip() for token in facts.graph.tokens]
+    following = tools.next_tokens()
+    if label.predicate.on == "next" and not following:
+        return label.text
+    if not holds(label.predicate, tokens, following or tokens)[node.position]:
+        carried = label.predicate.on == "token" and _usually_fires(tools, node.ref, tokens[node.position])
+        return label.text if carried else None
+    if " / " not in label.text or label.predicate.on == "previous":
+        return label.text
+    here = tokens[node.position] if label.predicate.on == "token" else following[node.position]
+    others = [word for word in label.predicate.words if word != here]
+    return ("say " if label.predicate.on == "next" else "") + " / ".join([here, *others[:2]])
+
+
+def _usually_fires(tools: CaseTools, ref: FeatureRef, word: str) -> bool:
+    """Whether a feature fires on most occurrences of a word in the labelling half, or the word never occurs there.
+
+    A predicate lists the words that detect a feature best, not all that belong: 'Japan' may also fire on a city that the
+    corpus has hardly seen.
+    """
+    store = tools.store
+    if store is None:
+        return False
+    ids = [i for i, text in store.token_texts.items() if text == word]
+    mine = ~store.token_in_test & np.isin(store.token_ids, ids)
+    return not mine.any() or float((store.dense(ref)[mine] > 0).mean()) >= 0.5
