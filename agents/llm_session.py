@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -28,14 +29,16 @@ from tracescribe.agents.providers.completion import (
 from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
     MalformedAnswerError,
+    ProviderRequestError,
     RefusedAnswerError,
     TruncatedAnswerError,
+    UnusableAnswerError,
 )
 from tracescribe.agents.providers.retries import complete_with_retries
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.prompts.library import render
 from tracescribe.prompts.template import RenderedPrompt
-from tracescribe.tracer.errors import BudgetExceededError, ProviderError
+from tracescribe.tracer.errors import BudgetExceededError, ProviderError, WorkError
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -45,6 +48,8 @@ WIDEST_ANSWER = 20_000
 """Most room that a second try gets after a truncated answer; beyond it the SDKs want streaming."""
 MAX_FAULTS_SHOWN = 8
 """Validation errors shown in a repair; the first few name the cause."""
+FAILURES_IN_A_ROW = 3
+"""Questions that the provider fails one after another, each after all its retries, before the rest is not asked."""
 _NO_TEXT = "(no text)"
 
 
@@ -117,6 +122,30 @@ class LlmSession:
                     ChatMessage(role="user", text=repair.user),
                 ]
 
+    def ask_all(
+        self, prompts: Sequence[RenderedPrompt], answer_type: type[Answer], meter: Meter
+    ) -> tuple[Answer | WorkError, ...]:
+        """Ask many questions, `settings.concurrency` at once; the answers come in the order of the questions.
+
+        A question that fails gives its error in place of an answer. Where the provider itself fails (it refuses a
+        request, it failed a few questions running, the budget is used up), the questions not yet sent are not sent.
+        """
+        trouble = _Trouble()
+
+        def ask_one(prompt: RenderedPrompt) -> Answer | WorkError:
+            if trouble.reason is not None:
+                return ProviderError(f"not asked: {trouble.reason}")
+            try:
+                answer = self.ask(prompt, answer_type, meter)
+            except (ProviderError, BudgetExceededError) as error:
+                trouble.note(error)
+                return error
+            trouble.note(None)
+            return answer
+
+        with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="llm") as pool:
+            return tuple(pool.map(ask_one, prompts))
+
     def _answered(self, request: CompletionRequest, meter: Meter) -> Completion:
         """The answer to one request: the recorded one, or a new one that is recorded first."""
         sha256 = request.sha256
@@ -161,6 +190,23 @@ class LlmSession:
                     input_tokens=spent[0].input_tokens - reserved.input_tokens,
                     output_tokens=spent[0].output_tokens - reserved.output_tokens,
                 )
+
+
+class _Trouble:
+    """Watches for a provider that is down, so that sixty questions do not each wait for it in turn."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._in_a_row = 0
+
+    def note(self, error: WorkError | None) -> None:
+        """Take note of how a question ended."""
+        if error is None or isinstance(error, UnusableAnswerError):
+            self._in_a_row = 0
+            return
+        self._in_a_row += 1
+        if self._in_a_row >= FAILURES_IN_A_ROW or isinstance(error, (BudgetExceededError, ProviderRequestError)):
+            self.reason = str(error)
 
 
 def parse_answer(completion: Completion, answer_type: type[Answer]) -> Answer:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tracescribe.prompts.fences import fence
+from tracescribe.prompts.fences import fence, visible
 from tracescribe.tracer.errors import InputError, SettingError
 
 _PLACEHOLDER = re.compile(r"\{\{ *([a-z][a-z0-9_]*) *\}\}")
@@ -124,7 +124,8 @@ class PromptTemplate(BaseModel):
     def _fill(self, name: str, value: object) -> str:
         about = self.inputs[name]
         if about.kind == "data":
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+            # Hidden characters are written out before JSON is made of them, so that it stays JSON.
+            text = value if isinstance(value, str) else json.dumps(_visible(value), ensure_ascii=False, indent=1)
             return fence(name, text, max_chars=about.max_chars)
         text = str(value)
         if not _VALUE.fullmatch(text):
@@ -133,6 +134,17 @@ class PromptTemplate(BaseModel):
                 "text from elsewhere goes into a data input"
             )
         return text
+
+
+def _visible(value: object) -> object:
+    """A JSON value with hidden characters written out in all its texts."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible(str(key)): _visible(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_visible(part) for part in value]
+    return value
 
 
 def _substitute(message: str, filled: Mapping[str, str]) -> str:

@@ -95,6 +95,7 @@ class FakeServer:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.questions: list[Question] = []
+        self.faults: list[Exception] = []
         self._lock = threading.Lock()
         server = self
 
@@ -134,6 +135,8 @@ class FakeServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join(timeout=5)
+        if self.faults:
+            raise self.faults[0]
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request by the script."""
@@ -142,7 +145,11 @@ class FakeServer:
         question = _question(request.path, headers, body)
         with self._lock:
             self.questions.append(question)
-        reply = self.script(question)
+        try:
+            reply = self.script(question)
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+            self.faults.append(error)
+            reply = Reply(status=400, text="the script of this test failed")
         if reply.delay:
             time.sleep(reply.delay)
         content = reply.raw if reply.raw is not None else json.dumps(_wire_body(question, reply)).encode()

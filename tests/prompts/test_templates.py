@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -122,6 +123,13 @@ def test_hostile_text_stays_inside_its_fence(text: str) -> None:
     match = re.fullmatch(r"Here: <<<(DATA-[0-9a-f]{16}) text\n(.*)\n(DATA-[0-9a-f]{16})>>>", filled.user, re.DOTALL)
     assert match is not None and match[1] == match[3]
     assert match[2] == visible(text) and match[1] not in match[2]
+
+
+def test_structured_data_stays_json_whatever_its_texts_hold() -> None:
+    rows = [{"text": text, "n": number} for number, text in enumerate(HOSTILE)]
+    filled = parse_template(TEMPLATE.replace(b"50", b"5000"), "sample").render({"text": rows, "count": 1})
+    content = filled.user.split("\n", 1)[1].rsplit("\n", 1)[0]
+    assert json.loads(content) == [{"text": visible(text), "n": number} for number, text in enumerate(HOSTILE)]
 
 
 @settings(max_examples=200, deadline=None)

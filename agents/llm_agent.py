@@ -1,0 +1,69 @@
+"""The language-model agent: the same loop, the same tests, the same rule; only the thinking is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tracescribe.agents.call_log import CallLog, FileCallLog, MemoryCallLog
+from tracescribe.agents.llm_proposer import LlmProposer
+from tracescribe.agents.llm_session import LlmSession
+from tracescribe.agents.llm_settings import LlmAgentSettings
+from tracescribe.agents.loop import LoopAgent, LoopSettings
+from tracescribe.agents.providers.settings import make_client
+
+__all__ = ["LlmAgent", "LlmAgentSettings", "make_llm_agent"]
+
+
+@dataclass(frozen=True)
+class LlmAgent(LoopAgent):
+    """A `LoopAgent` that holds connections, and perhaps an open call log, until it is closed.
+
+    Attributes:
+        own_log: the log to close with the agent; None where somebody else keeps it.
+    """
+
+    own_log: FileCallLog | None = None
+
+    def close(self) -> None:
+        """Give back the connections, and close the call log that this agent opened."""
+        assert isinstance(self.proposer, LlmProposer)
+        self.proposer.session.client.close()
+        if self.own_log is not None:
+            self.own_log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def make_llm_agent(
+    settings: LlmAgentSettings,
+    loop: LoopSettings | None = None,
+    call_log: CallLog | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> LlmAgent:
+    """A language-model agent, ready to interpret.
+
+    Args:
+        settings: who is asked, and what for.
+        loop: seed and experiments; the same defaults as every agent's.
+        call_log: a file for the record of calls, or a log of your own; None keeps it in memory.
+        environment: where the key is read from; None reads `os.environ`.
+
+    Raises:
+        ProviderSetupError: no key where one is needed, or a bad base URL.
+        OutputError: the call log cannot be opened.
+    """
+    client = make_client(settings.provider, environment)
+    own_log = FileCallLog(call_log) if isinstance(call_log, Path) else None
+    log: CallLog = MemoryCallLog() if call_log is None or isinstance(call_log, Path) else call_log
+    session = LlmSession(settings.provider, client, own_log or log)
+    return LlmAgent(LlmProposer(settings, session), loop or LoopSettings(), own_log)

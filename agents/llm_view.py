@@ -1,0 +1,79 @@
+"""One case as a language model is shown it: the graph's facts, with positions and outputs written as text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.supernodes import GraphFacts, graph_facts
+from tracescribe.agents.survey import Survey
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+
+Json = object
+"""A plain JSON value."""
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """How much a language model is shown.
+
+    Attributes:
+        contexts: of each feature, strongest first; all that the scan samples are 28.
+        words: rows of each table of words.
+        members: of each group that are described one by one.
+        strong_share: firings below this share of the largest are left out of the tables: noise of the transcoder.
+        min_share: rows below this share of a table's mass are left out.
+        min_source_share: tokens below this share of a feature's input attribution are left out.
+    """
+
+    contexts: int = 20
+    words: int = 12
+    members: int = 8
+    strong_share: float = 0.25
+    min_share: float = 0.01
+    min_source_share: float = 0.05
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseView:
+    """What there is to show.
+
+    Attributes:
+        tools: of the case.
+        survey: of its graph.
+        facts: of the unpruned graph.
+        settings: how much is shown.
+    """
+
+    tools: CaseTools
+    survey: Survey
+    facts: GraphFacts
+    settings: EvidenceSettings
+
+    def token_at(self, position: int) -> str:
+        """A token of the prompt with its position."""
+        return f"{self.survey.full.tokens[position].strip()} @{position}"
+
+    def output(self, column: int) -> str:
+        """Text of an output token; `column` counts as in the profiles."""
+        return self.tools.token_of_logit(self.survey.full, int(self.facts.profiles.logits[column])).strip()
+
+
+def view_of(tools: CaseTools, survey: Survey, settings: EvidenceSettings) -> CaseView:
+    """The view of a surveyed case.
+
+    Raises:
+        AttributionError: the graph has a cycle or a weight that is not finite.
+    """
+    return CaseView(tools, survey, graph_facts(survey.full), settings)
+
+
+def short(value: float) -> float:
+    """Three significant digits: more would only lengthen the prompt."""
+    return float(f"{float(value):.3g}")
