@@ -92,6 +92,8 @@ class Sweep:
     def rows(self, targets: Targets, batch_size: int) -> Iterator[EdgeRows]:
         """Edge rows of all targets, in blocks of at most `batch_size`, in no particular order."""
         r = self.replacement
+        if not len(targets):
+            return
         fitting = SWEEP_BYTES // (4 * r.n_pos * r.embeddings.shape[1])
         # by position, so that a block's positions can be cut off early; then by layer
         order = torch.argsort(targets.position * (r.n_layers + 1) + r.n_layers - targets.layer, stable=True)
