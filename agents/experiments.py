@@ -154,7 +154,10 @@ def effects_of(
             effects = (edited - clean) * (1.0 if claim.direction == "up" else -1.0)
         case SwapClaim():
             clean, edited = _of_token(tools, claim.expected_token, result)
-            effects = np.exp(edited) - np.exp(clean)
+            # the last row has the donor's features added and nothing cleared: what that brings says nothing about the
+            # supernode, so a supernode that is silent in this prompt has exactly no effect
+            added = float(np.exp(edited[-1]))
+            effects = np.exp(edited) - max(float(np.exp(clean)), added)
         case SufficiencyClaim():
             clean, edited = _of_token(tools, claim.target_token, result)
             # the last row has nothing left: what it gives is not the circuit's doing

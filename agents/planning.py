@@ -7,7 +7,7 @@ and the whole plan is hashed before the first perturbed run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,8 @@ class InterventionTest:
         claim: the claim under test.
         tested: the edits that the claim is about.
         controls: edits of every control.
-        reference: a further run that the metric needs (sufficiency: nothing left), or None.
+        reference: a further run that the metric needs (sufficiency: nothing left; swap: the donor's features added and
+            nothing taken away), or None.
         read: feature nodes whose activations are read in every run (edges).
     """
 
@@ -75,8 +76,9 @@ def design_intervention(
             row = scaling(members[claim.supernode], claim.multiplier, tools.clean())
             return _against_matched(tools, claim, row, settings)
         case SwapClaim():
-            row = swap(members[claim.supernode], donor_activations(tools, claim))
-            return _against_matched(tools, claim, row, settings)
+            donor = donor_activations(tools, claim)
+            test = _against_matched(tools, claim, swap(members[claim.supernode], donor), settings)
+            return replace(test, reference=_added_alone(tools, members[claim.supernode], donor))
         case EdgeClaim():
             source, read = members[claim.source], _readable(members[claim.destination], members[claim.source])
             return _against_matched(tools, claim, ablation(source), settings, read)
@@ -109,6 +111,18 @@ def donor_activations(tools: CaseTools, claim: SwapClaim) -> dict[FeatureNode, f
     return found
 
 
+def _added_alone(
+    tools: CaseTools, members: Sequence[FeatureNode], donor: Mapping[FeatureNode, float]
+) -> tuple[FeatureEdit, ...]:
+    """The donor's features set, and every member left as it is.
+
+    Adding them may bring the donor's answer whatever is cleared: that much is not the supernode's doing.
+    """
+    clean = tools.clean()
+    kept = {node: clean.activation(node) for node in members}
+    return swap((), {**donor, **kept})
+
+
 def _readable(destination: Sequence[FeatureNode], source: Sequence[FeatureNode]) -> tuple[FeatureNode, ...]:
     """Destination members that the ablation itself does not set."""
     read = tuple(node for node in destination if node not in set(source))
@@ -127,13 +141,12 @@ def _against_matched(
     """The tested edits against random live features of the same layers, positions and sizes."""
     clean = tools.clean()
     shifts = as_shifts(tested, clean, clean.n_pos)
-    if not shifts:
-        raise InterventionError(f"the edits of claim {claim.claim_id} change nothing in this prompt")
+    # Edits of silent features change nothing: no control can match that, and the measured effect of zero refutes the claim
     exclude = {FeatureRef(s.layer, s.feature) for s in shifts} | {node.ref for node in read}
     live = {layer: tools.live(layer) for layer in sorted({shift.layer for shift in shifts})}
     norms = {layer: tools.toolbox.decoder_norms(layer) for layer in live}
     rng = tools.rng("controls", claim.claim_id)
-    controls = matched_shifts(rng, shifts, live, exclude, settings.n_controls, norms)
+    controls = matched_shifts(rng, shifts, live, exclude, settings.n_controls, norms) if shifts else []
     plan = _plan(tools, claim, tested, controls, SHIFTS_MATCHED_ON, read, settings)
     return InterventionTest(plan=plan, claim=claim, tested=tested, controls=tuple(controls), read=read)
 
