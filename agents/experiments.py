@@ -173,12 +173,15 @@ def effects_of(
         case LabelClaim():
             raise InterventionError(f"claim {claim.claim_id} is about a label, which no intervention tests")
     top = result.log_probabilities[0].max(dim=-1)
-    return effects, {
+    details: dict[str, float | str | None] = {
         "probability_before": float(np.exp(clean)),
         "probability_after": float(np.exp(edited[0])),
         "top_token_after": tools.model.token_text(int(top.indices)),
         "top_probability_after": float(top.values.exp()),
     }
+    if isinstance(claim, SwapClaim):
+        details["probability_added_alone"] = float(np.exp(edited[-1]))
+    return effects, details
 
 
 def _of_token(tools: CaseTools, token: str, result: InterventionResult) -> tuple[float, Float64Array]:
