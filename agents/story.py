@@ -145,8 +145,8 @@ def _tell_swap(teller: _Teller, claim: SwapClaim) -> str:
     expected, top = claim.expected_token.strip(), teller.text_detail(claim, "top_token_after")
     donor = _difference(teller.survey.full.prompt, claim.donor_prompt)
     told = (
-        f"putting what the model holds for {donor} in its place moves the probability of '{expected}', the right answer "
-        f"there, from {_p(before)} to {_p(after)}"
+        f"putting what the model holds for {donor} in its place moves the probability of '{expected}', the model's "
+        f"own answer there, from {_p(before)} to {_p(after)}"
     )
     return told if top == expected else f"{told} (the answer becomes '{top}')"
 
