@@ -224,6 +224,17 @@ def test_logit_effects_agree_with_an_intervention(
     assert moved - moved.mean() == pytest.approx(expected, abs=1e-4 * float(expected.abs().max()) + 1e-5)
 
 
+def test_logit_effects_count_every_layer_written_to(
+    embedded_model: LanguageModel, embedded_transcoders: TranscoderSet
+) -> None:
+    rows = embedded_transcoders.decoder_rows(0, torch.tensor([7]))[0]
+    unembed = embedded_model.architecture.unembedding * embedded_model.architecture.final_norm.gain
+    by_layer = torch.stack([unembed @ vector - (unembed @ vector).mean() for vector in rows])
+    assert len(rows) == embedded_model.n_layers > 1
+    found = logit_effects(embedded_model, embedded_transcoders, 0, torch.tensor([7]))[0]
+    assert torch.allclose(found, by_layer.sum(0), atol=1e-5)
+
+
 def test_promoted_tokens_are_the_largest_effects(
     store: EvidenceStore, embedded_model: LanguageModel, embedded_transcoders: TranscoderSet
 ) -> None:

@@ -320,7 +320,9 @@ def test_masked_positions_steer_from_zero_where_allowed(clean: CleanRun) -> None
     unmasked = clean.activations(0, 0)[0]
     feature = int(unmasked.argmax())
     assert unmasked[feature] > 0 and clean.activation(FeatureNode(0, 0, feature)) == 0.0
-    found = run(clean, [[FeatureEdit(0, 0, feature, 0.0)], [FeatureEdit(0, 0, feature, 1.0)]], allowed)
+    rows: list[list[Edit]] = [[FeatureEdit(0, 0, feature, 0.0)], [FeatureEdit(0, 0, feature, 1.0)]]
+    found = run(clean, rows, allowed, read=[FeatureNode(0, 0, feature)])
+    assert not found.activations.any() and not found.clean_activations.any()
     shifted = run(clean, [[FeatureShift(0, 0, feature, 1.0)]], allowed)
     assert torch.allclose(found.logits[0, -1], clean.logits[-1], atol=1e-5)
     assert torch.allclose(found.logits[1], shifted.logits[0], atol=1e-5)
