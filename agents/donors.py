@@ -16,7 +16,7 @@ import numpy as np
 from tracescribe.agents.case_tools import Prediction
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Supernode
-from tracescribe.agents.supernodes import GraphFacts, graph_facts
+from tracescribe.agents.graph_facts import GraphFacts, graph_facts
 from tracescribe.tracer.graph import FeatureNode, IntArray
 from tracescribe.tracer.profiles import cross_similarity
 from tracescribe.tracer.prune import node_influence

@@ -18,9 +18,9 @@ from tracescribe.agents.claims import (
 )
 from tracescribe.agents.donors import Donor, DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
+from tracescribe.agents.graph_facts import GraphFacts, graph_facts
 from tracescribe.agents.labels import MIXED
 from tracescribe.agents.predicates import in_words
-from tracescribe.agents.supernodes import GraphFacts, graph_facts
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 

@@ -10,16 +10,21 @@ from tracescribe.agents.agent import Findings, Proposal, Revision
 from tracescribe.agents.claims import Claim, NecessityClaim, SwapClaim
 from tracescribe.agents.donors import DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
+from tracescribe.agents.graph_facts import graph_facts
 from tracescribe.agents.hypotheses import HypothesisSettings, necessity, propose_claims, swap_claim
 from tracescribe.agents.labels import LabelSettings, label_feature
 from tracescribe.agents.loop import LoopAgent, LoopSettings
-from tracescribe.agents.supernodes import GroupSettings, graph_facts, group_features
+from tracescribe.agents.supernodes import GroupSettings, group_features
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.widening import widened
 from tracescribe.tracer.graph import FeatureRef
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
+
+
+HOPEFUL_GAIN = 0.05
+"""Gain in the donor answer's probability from which a failed swap suggests that members were missing."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,17 @@ class OfflineProposer:
         return Proposal(propose_claims(tools, survey, labels, supernodes, self.hypotheses, self.donors))
 
     def revise(self, tools: CaseTools, survey: Survey, findings: Findings) -> Revision:
-        """Supernodes that failed their swaps are tried again with the members that pruning had left out."""
+        """Supernodes whose swaps half succeeded are tried again with the members that pruning had left out."""
         facts = graph_facts(survey.full)
         outcome = {verdict.claim_id: verdict.outcome for verdict in findings.verdicts}
+        effect = {v.claim_id: v.effect for v in findings.verdicts if v.effect is not None}
         supernodes: list[Supernode] = []
         claims: list[Claim] = []
         for supernode in findings.supernodes:
             swaps = [c for c in findings.claims if isinstance(c, SwapClaim) and c.supernode == supernode.supernode_id]
-            if not swaps or any(outcome.get(claim.claim_id) == "supported" for claim in swaps):
+            if not any(effect.get(claim.claim_id, 0.0) >= HOPEFUL_GAIN for claim in swaps):
+                continue  # nothing was swapped, or what was swapped plays no part at all
+            if any(outcome.get(claim.claim_id) == "supported" for claim in swaps):
                 continue
             wider = widened(tools, survey, facts, supernode, findings)
             if wider is None:

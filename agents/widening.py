@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tracescribe.agents.agent import Findings
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Supernode
-from tracescribe.agents.supernodes import GraphFacts
+from tracescribe.agents.graph_facts import GraphFacts
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.profiles import similarity
 from tracescribe.tracer.prune import node_influence
@@ -19,6 +19,8 @@ MIN_LIKENESS = 0.5
 """Least likeness of attribution profiles to the nearest member, as in grouping."""
 MIN_SHARE = 0.02
 """Least influence of a further member, as a share of the supernode's: smaller ones change nothing measurable."""
+MIN_GAIN = 0.1
+"""Least influence that all further members add, as a share of the supernode's: below it a second try is idle."""
 
 
 def widened(
@@ -48,11 +50,11 @@ def widened(
         for n, like in zip(further, nearest, strict=True)
         if like >= MIN_LIKENESS and weight[n] >= MIN_SHARE * supernode.influence
     ]
-    if not joined:
+    if sum(weight[n] for n in joined) < MIN_GAIN * supernode.influence:
         return None
     return Supernode(
         supernode_id=tools.new_supernode_id(),
-        label=supernode.label,
+        label=f"{supernode.label} (wider)",
         role=supernode.role,
         members=(*supernode.members, *(FeatureAt.of(n) for n in sorted(joined, key=lambda n: (-weight[n], n)))),
         influence=supernode.influence + sum(weight[n] for n in joined),

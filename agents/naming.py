@@ -1,0 +1,134 @@
+"""Names of supernodes: what their members are about at this place of this prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracescribe.agents.findings import FeatureLabel, Role
+from tracescribe.agents.graph_facts import GraphFacts, Labels
+from tracescribe.agents.labels import MIXED
+from tracescribe.agents.predicates import holds
+from tracescribe.agents.survey import Survey
+from tracescribe.tracer.graph import BoolArray, FeatureNode, IntArray
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.tracer.evidence_store import EvidenceStore
+
+UNSCORED = 0.5
+"""Weight of a label without a detection score when members vote on a name: between a bad and a good one."""
+SHARED_NEIGHBOURS = 0.5
+"""Share of a word's neighbours that must be neighbours of a concept's triggers for the word to belong to it."""
+
+
+def name_of(
+    tools: CaseTools,
+    facts: GraphFacts,
+    cluster: Sequence[FeatureNode],
+    role: Role,
+    survey: Survey,
+    labels: Labels,
+) -> str:
+    """Name of a supernode.
+
+    Outputs and suppressors are named after the token they act on. The others take the label that carries most influence
+    among the members, of those labels that hold at this place of this prompt: a feature may fire here for a reason that
+    its label does not tell. Where none holds, the name says which answer the supernode leads to.
+    """
+    rows = [facts.row_of[node] for node in cluster]
+    if role in ("output", "suppressor"):
+        token = _strongest(tools, facts, facts.to_logits[rows].sum(axis=0))[0]
+        return f"say {token}" if role == "output" else f"not {token}"
+    votes: dict[str, float] = {}
+    for node in cluster:
+        text = _text_here(tools, facts, node, labels.get(node.ref))
+        if text is not None:
+            label = labels[node.ref]
+            score = label.score.f1 if label.score is not None else UNSCORED
+            votes[text] = votes.get(text, 0.0) + survey.influence[node] * (0.1 + score)
+    if votes:
+        return max(votes, key=lambda text: (votes[text], text))
+    token, effect = _strongest(tools, facts, facts.profiles.outputs[rows].sum(axis=0))
+    return f"leads to {token}" if effect > 0 else f"leads away from {token}"
+
+
+def _strongest(tools: CaseTools, facts: GraphFacts, effects: NDArray[np.floating[Any]]) -> tuple[str, float]:
+    """The output token that is moved most, and by how much."""
+    best = int(np.argmax(np.abs(effects)))
+    return tools.token_of_logit(facts.graph, int(facts.profiles.logits[best])).strip(), float(effects[best])
+
+
+def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: FeatureLabel | None) -> str | None:
+    """A label's text if it holds at this node; in a list of words the one that is met here comes first."""
+    if label is None or label.text.startswith(MIXED):
+        return None
+    if label.predicate is None:
+        return label.text
+    tokens = [token.strip() for token in facts.graph.tokens]
+    following = tools.next_tokens()
+    if label.predicate.on == "next" and not following:
+        return label.text
+    here = tokens[node.position] if label.predicate.on == "token" else following[node.position]
+    met = bool(holds(label.predicate, tokens, following or tokens)[node.position])
+    concept = " / " not in label.text
+    if label.predicate.on == "token" and concept and label.text != here:
+        if belongs(tools, label.text, label.predicate.words, here):
+            return label.text
+    elif met and (concept or label.predicate.on == "previous"):
+        return label.text
+    if not met:
+        return None
+    others = [word for word in label.predicate.words if word != here]
+    if label.predicate.on == "token":
+        others = [word for word in others if stand_alike(tools, word, here)]
+    return ("say " if label.predicate.on == "next" else "") + " / ".join([here, *others[:2]])
+
+
+def belongs(tools: CaseTools, concept: str, triggers: Sequence[str], word: str) -> bool:
+    """Whether a word on which a feature fires belongs to the concept that names the feature.
+
+    A feature may be about Japan and also fire on an unrelated word; and it may fire on a city of Japan that the corpus has
+    hardly seen, so that no sentence says where it lies. The word belongs if it stands where the concept's own triggers
+    stand: most of its neighbours, left and right, are neighbours of a trigger that is mentioned together with the concept.
+    """
+    store = tools.store
+    if store is None:
+        return True
+    mine = store.token_counts & ~store.token_in_test
+    of_concept = _sentences_with(store, mine, concept)
+    fellows = [t for t in triggers if t != word and len(np.intersect1d(_sentences_with(store, mine, t), of_concept))]
+    around = _neighbours(store, mine, [word])
+    if not len(around):
+        return True  # the corpus knows nothing of the word: nothing speaks against the concept
+    return float(np.isin(around, _neighbours(store, mine, fellows)).mean()) >= SHARED_NEIGHBOURS
+
+
+def stand_alike(tools: CaseTools, word: str, other: str) -> bool:
+    """Whether two words stand between the same neighbours at least at times, on the labelling half."""
+    store = tools.store
+    if store is None:
+        return True
+    mine = store.token_counts & ~store.token_in_test
+    return bool(len(np.intersect1d(_neighbours(store, mine, [word]), _neighbours(store, mine, [other]))))
+
+
+def _sentences_with(store: EvidenceStore, mine: BoolArray, word: str) -> IntArray:
+    return np.unique(store.token_sentence[mine & np.isin(store.token_ids, ids_of(store, word))]).astype(np.int64)
+
+
+def _neighbours(store: EvidenceStore, mine: BoolArray, words: Sequence[str]) -> IntArray:
+    """Left and right neighbours, as one number for each occurrence of the words."""
+    ids = [i for word in words for i in ids_of(store, word)]
+    at = np.flatnonzero(mine & np.isin(store.token_ids, ids))
+    at = at[(at > 0) & (at < store.n_tokens - 1)]
+    width = int(store.token_ids.max()) + 1
+    return np.asarray(store.token_ids[at - 1] * width + store.token_ids[at + 1], dtype=np.int64)
+
+
+def ids_of(store: EvidenceStore, word: str) -> list[int]:
+    """Token ids that read as a word."""
+    return [i for i, text in store.token_texts.items() if text == word]
