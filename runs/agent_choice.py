@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,6 +13,7 @@ from tracescribe.tracer.errors import InputError
 if TYPE_CHECKING:
     from tracescribe.agents.agent import InterpretationAgent
     from tracescribe.agents.budget import Budget
+    from tracescribe.agents.providers.settings import ProviderSettings
 
 OFFLINE = "offline"
 LLM = "llm"
@@ -59,24 +60,29 @@ def make_agent(name: str, *, seed: int) -> InterpretationAgent:
     raise InputError(f"no agent {name!r}; choose one of {', '.join(AGENTS)}")
 
 
-@contextmanager
-def agent_for_use(name: str, *, seed: int, llm: LlmChoice) -> Iterator[InterpretationAgent]:
-    """An agent by name, its connections closed afterwards.
+def agent_for_use(name: str, *, seed: int, llm: LlmChoice) -> AbstractContextManager[InterpretationAgent]:
+    """An agent by name, to be entered when it is needed; leaving it closes its connections.
+
+    Nothing is opened or written before it is entered, but a wrong choice is told at once.
 
     Raises:
         InputError: no such agent, or a language model that is not configured.
     """
     if name != LLM:
         _refuse_llm_options(name, llm)
-        yield make_agent(name, seed=seed)
-        return
-    from tracescribe.agents.llm_agent import LlmAgentSettings, make_llm_agent
-    from tracescribe.agents.loop import LoopSettings
+        return nullcontext(make_agent(name, seed=seed))
     from tracescribe.agents.providers.settings import ProviderSettings
 
     provider = ProviderSettings.of(provider=llm.provider, model=llm.model, base_url=llm.base_url)
-    settings = LlmAgentSettings(provider=provider)
-    with make_llm_agent(settings, loop=LoopSettings(seed=seed), call_log=llm.call_log) as agent:
+    return _llm_agent(provider, seed, llm.call_log)
+
+
+@contextmanager
+def _llm_agent(provider: ProviderSettings, seed: int, call_log: Path) -> Iterator[InterpretationAgent]:
+    from tracescribe.agents.llm_agent import LlmAgentSettings, make_llm_agent
+    from tracescribe.agents.loop import LoopSettings
+
+    with make_llm_agent(LlmAgentSettings(provider=provider), LoopSettings(seed=seed), call_log) as agent:
         yield agent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tracescribe.evals.scores import Scores, score_report
 from tracescribe.runs import terminal
 from tracescribe.runs.agent_choice import BASELINES, OFFLINE, make_agent
 from tracescribe.runs.gold_files import open_gold
-from tracescribe.runs.interpreting import Interpretation, InterpretRequest, interpret
+from tracescribe.runs.interpreting import Interpretation, InterpretRequest, run_interpretation
 from tracescribe.runs.workspace import DEFAULT_WORKSPACE
 from tracescribe.tracer.errors import WorkError
 
@@ -72,7 +73,7 @@ def run_demo(out: Path, seed: int) -> DemoOutcome:
     request = InterpretRequest(
         prompt=PROMPT, graph=None, model="embedded", transcoders="embedded", evidence=None, weights=True, out=out
     )
-    found = interpret(request, make_agent(OFFLINE, seed=seed), Budget(), log)
+    found = run_interpretation(request, nullcontext(make_agent(OFFLINE, seed=seed)), Budget(), log)
     with log.step("score") as details:
         gold = open_gold(None).of_prompt(PROMPT)
         if gold is None:

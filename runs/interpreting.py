@@ -13,6 +13,7 @@ from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from tracescribe.agents.agent import InterpretationAgent
     from tracescribe.agents.budget import Budget
@@ -115,10 +116,19 @@ class LoopProgress:
             self._log.finish(detail)
 
 
-def interpret(
-    request: InterpretRequest, agent: InterpretationAgent, budget: Budget, log: terminal.StepLog
+def run_interpretation(
+    request: InterpretRequest,
+    chosen: AbstractContextManager[InterpretationAgent],
+    budget: Budget,
+    log: terminal.StepLog,
 ) -> Interpretation:
     """Interpret a prompt or a graph, and write the report.
+
+    Args:
+        request: what to interpret, with what, and where the report goes.
+        chosen: the agent; entered once the graph is there, so that a call that was wrong leaves no file.
+        budget: of the interpretation.
+        log: shows the steps.
 
     Raises:
         InputError: the prompt, the graph, the model or the transcoders cannot be used.
@@ -135,7 +145,8 @@ def interpret(
     # the case's name enters no path and tells nothing: gold is found by prompt, never by name
     case = InterpretationCase(case_id="case", graph=graph)
     try:
-        report = agent.interpret(case, toolbox, budget, LoopProgress(log))
+        with chosen as agent:
+            report = agent.interpret(case, toolbox, budget, LoopProgress(log))
     except BaseException:
         log.abandon()
         raise

@@ -54,7 +54,7 @@ def interpret(
     are those that it was traced from; otherwise its claims are marked as untested.
     """
     from tracescribe.runs.agent_choice import LlmChoice, agent_for_use, budget_with
-    from tracescribe.runs.interpreting import InterpretRequest, interpret, report_folder
+    from tracescribe.runs.interpreting import InterpretRequest, report_folder, run_interpretation
     from tracescribe.runs.report_view import show_interpretation
     from tracescribe.runs.terminal import StepLog
     from tracescribe.runs.workspace import read_prompt
@@ -71,6 +71,5 @@ def interpret(
     )
     budget = budget_with(experiments=max_experiments, seconds=max_seconds, llm_calls=max_llm_calls, tokens=max_tokens)
     choice = LlmChoice(provider=provider, model=llm_model, base_url=base_url, call_log=request.out / "llm_calls.jsonl")
-    with agent_for_use(agent, seed=seed, llm=choice) as chosen:
-        outcome = interpret(request, chosen, budget, StepLog())
+    outcome = run_interpretation(request, agent_for_use(agent, seed=seed, llm=choice), budget, StepLog())
     show_interpretation(outcome, as_json)

@@ -1,0 +1,223 @@
+"""Reports from prompts and graphs, by every agent, and their scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents.fake_server import serving
+from tests.agents.fake_thinker import think
+from tracescribe.agents.report import CircuitReport, parse_report
+from tracescribe.runs.agent_choice import AGENTS
+from tracescribe.tracer.graph import AttributionGraph
+from tracescribe.tracer.graph_json import write_graph
+
+Run = Callable[..., Any]
+DALLAS = "the capital of the state containing Dallas is"
+HOT = "the opposite of slow is"
+
+
+def read(done: Any) -> CircuitReport:
+    """The report that a command says it wrote, validated."""
+    assert done.code == 0, done.err
+    return parse_report(Path(done.json["report"]).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def graph_file(tmp_path: Path, dallas_graph: AttributionGraph) -> Path:
+    """The unpruned graph of the best-known prompt, saved."""
+    path = tmp_path / "dallas.json"
+    write_graph(path, dallas_graph)
+    return path
+
+
+def test_a_prompt_becomes_a_tested_report(run: Run, tmp_path: Path) -> None:
+    done = run("interpret", "-p", HOT, "--out", "report", "--json")
+    report = read(done)
+    assert report.tested
+    assert report.prompt == HOT
+    assert done.json["answer"].strip() == "fast"
+    assert report.verdict_counts()["supported"] >= 1
+    assert report.provenance.agent == "offline"
+    files = {path.name for path in (tmp_path / "report").iterdir()}
+    assert {"report.json", "report.md", "report.html", "graph.json"} <= files
+    assert "<script" not in (tmp_path / "report" / "report.html").read_text(encoding="utf-8").lower()
+
+
+def test_people_read_the_story_with_its_verdicts(run: Run, graph_file: Path) -> None:
+    done = run("interpret", "--graph", graph_file, "--out", "report")
+    assert done.code == 0, done.err
+    assert "'Texas'" in done.out
+    assert "✓" in done.out
+    assert " claims: " in done.out
+    assert "report.html" in done.out
+    assert "  ✓ experiment" in done.err
+
+
+def test_a_saved_graph_is_tested_with_its_weights_and_gives_the_same_report(run: Run, graph_file: Path) -> None:
+    by_graph = read(run("interpret", "--graph", graph_file, "--out", "by-graph", "--json"))
+    by_prompt = read(run("interpret", "-p", DALLAS, "--out", "by-prompt", "--json"))
+    assert by_graph.tested
+    assert by_graph.model_dump(exclude={"cost"}) == by_prompt.model_dump(exclude={"cost"})
+
+
+def test_a_saved_graph_without_weights_stays_untested_and_says_so(run: Run, graph_file: Path) -> None:
+    done = run("interpret", "--graph", graph_file, "--no-weights", "--out", "report")
+    assert done.code == 0, done.err
+    report = parse_report(Path("report/report.json").read_text(encoding="utf-8"))
+    assert not report.tested
+    assert report.claims
+    assert report.verdict_counts()["untested"] == len(report.claims)
+    assert "Hypotheses only: nothing was tested." in done.out
+    assert "nothing was tested" in Path("report/report.html").read_text(encoding="utf-8").lower()
+
+
+def test_a_graph_of_other_weights_stays_untested(run: Run, graph_file: Path) -> None:
+    document = json.loads(graph_file.read_text(encoding="utf-8"))
+    text = json.dumps(document)
+    for key in ("model_sha256", "transcoders_sha256"):
+        found = _find(document, key)
+        text = text.replace(found, found[::-1])
+    graph_file.write_text(text, encoding="utf-8")
+    report = read(run("interpret", "--graph", graph_file, "--out", "report", "--json"))
+    assert not report.tested
+    assert set(report.verdict_counts()) >= {"untested"}
+    assert report.verdict_counts()["untested"] == len(report.claims)
+
+
+def _find(value: Any, key: str) -> str:
+    """The first value of a key anywhere in a document."""
+    if isinstance(value, dict):
+        if isinstance(value.get(key), str):
+            return str(value[key])
+        return next((found for item in value.values() if (found := _find(item, key))), "")
+    return ""
+
+
+@pytest.mark.parametrize("agent", [name for name in AGENTS if name not in ("llm", "offline")])
+def test_every_baseline_interprets(agent: str, run: Run, graph_file: Path) -> None:
+    report = read(run("interpret", "--graph", graph_file, "--agent", agent, "--out", agent, "--json"))
+    assert report.provenance.agent == agent
+    assert report.tested
+
+
+def test_a_language_model_interprets_through_its_sdk(run: Run, graph_file: Path) -> None:
+    with serving(think) as server:
+        call = (
+            "interpret", "--graph", graph_file, "--agent", "llm", "--provider", "openai", "--llm-model", "fake-1",
+            "--base-url", server.url("openai"), "--out", "report", "--json",
+        )  # fmt: skip
+        report = read(run(*call))
+        asked = len(server.questions)
+        again = read(run(*call))
+        assert len(server.questions) == asked, "a recorded answer is never paid for again"
+    assert report.provenance.agent.startswith("llm")
+    assert report.cost.llm_calls == asked > 0
+    assert report.claims == again.claims
+    assert Path("report/llm_calls.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--agent", "llm"), "no language-model provider"),
+        (("--agent", "llm", "--provider", "anthropic", "--llm-model", "x"), "ANTHROPIC_API_KEY"),
+        (("--provider", "openai"), "--provider belong to --agent llm"),
+    ],
+)
+def test_a_language_model_that_is_not_set_up(options: tuple[str, ...], told: str, run: Run, tmp_path: Path) -> None:
+    done = run("interpret", "-p", HOT, "--out", "report", *options)
+    assert done.code in (1, 2)
+    assert told in done.err.splitlines()[-1]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_budget_cuts_short_and_says_so(run: Run, graph_file: Path) -> None:
+    report = read(run("interpret", "--graph", graph_file, "--max-experiments", "2", "--out", "report", "--json"))
+    assert report.cut_short is not None
+    assert "experiments" in report.cut_short
+    assert report.cost.experiments <= 2
+    assert report.verdict_counts()["untested"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("-p", HOT, "--graph", "x.json"), "only one of them"),
+        (("-p", HOT, "--no-weights"), "a prompt cannot be traced without weights"),
+        (("--graph", "absent.json"), "absent.json"),
+        ((), "either with --prompt or with --prompt-file"),
+        (("-p", HOT, "--agent", "oracle"), "'oracle'"),
+    ],
+)
+def test_calls_that_contradict_themselves(options: tuple[str, ...], told: str, run: Run, tmp_path: Path) -> None:
+    done = run("interpret", *options)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err.splitlines()[-1]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
+def report_folder(run: Run, tmp_path: Path, graph_file: Path) -> Path:
+    """A report on the best-known prompt."""
+    assert run("interpret", "--graph", graph_file, "--out", "report").code == 0
+    return tmp_path / "report"
+
+
+def test_a_report_is_scored_against_the_oracle(run: Run, report_folder: Path, tmp_path: Path) -> None:
+    by_prompt = run("score", report_folder, "--json")
+    assert by_prompt.code == 0, by_prompt.err
+    scores = by_prompt.json
+    assert scores["values"]["selection.f1"]["value"] > 0.5
+    gold_id = scores["gold_id"]
+    assert run("score", report_folder / "report.json", gold_id, "--json").json == scores
+    circuit = run("gold", "show", gold_id, "--json").out
+    (tmp_path / "gold.json").write_text(circuit, encoding="utf-8")
+    assert run("score", report_folder, "gold.json", "--json").json == scores
+    assert "what it means" in run("score", report_folder).out
+
+
+def test_scores_that_cannot_be_given(run: Run, report_folder: Path) -> None:
+    other = next(c["gold_id"] for c in run("gold", "list", "--json").json["circuits"] if c["prompt"] != DALLAS)
+    wrong_gold = run("score", report_folder, other)
+    assert wrong_gold.code == 2
+    assert "score a report against the gold of its own prompt" in wrong_gold.err
+    unknown = run("score", report_folder, "nowhere-01")
+    assert unknown.code == 2
+    absent = run("score", "absent")
+    assert (absent.code, "cannot read report absent" in absent.err) == (2, True)
+    (report_folder / "graph.json").unlink()
+    assert run("score", report_folder).code == 2
+    (report_folder / "report.json").write_text("{}", encoding="utf-8")
+    damaged = run("score", report_folder)
+    assert damaged.code == 1
+    assert "not a circuit report" in damaged.err
+
+
+@pytest.mark.parametrize("options", [(), ("report", "--oracle"), ("report", "--limit", "3")])
+def test_score_wants_a_report_or_the_oracle(options: tuple[str, ...], run: Run) -> None:
+    done = run("score", *options)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_agents_are_scored_on_the_oracles_cases_and_finished_ones_are_kept(run: Run, tmp_path: Path) -> None:
+    call = ("score", "--oracle", "--task", "states", "--limit", "1", "--agent", "offline", "--agent", "random")
+    first = run(*call, "--out", "bench", "--json")
+    assert first.code == 0, first.err
+    board = first.json
+    assert [row["agent"] for row in board["agents"]] == ["offline", "random"]
+    assert all(row["cases_scored"] == 1 and row["cases_failed"] == 0 for row in board["agents"])
+    assert (
+        json.loads((tmp_path / "bench" / "leaderboard.json").read_text(encoding="utf-8"))["agents"] == board["agents"]
+    )
+    again = run(*call, "--out", "bench")
+    assert again.code == 0
+    assert "kept" in again.err
+    assert "offline against random" in again.out
+    unknown = run("score", "--oracle", "--agent", "nobody")
+    assert (unknown.code, "no agent 'nobody'" in unknown.err) == (2, True)
+    assert run("score", "--oracle", "--task", "chess").code == 2
