@@ -124,74 +124,81 @@ def clean_run(model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor) 
     """
     check_fit(model, transcoders)
     ids = check_tokens(model, tokens)
-    architecture = model.architecture
-    n_layers = model.n_layers
-    patterns: list[Tensor | None] = [None] * n_layers
-    attention_inputs: list[Tensor | None] = [None] * n_layers
-    resid_mid: list[Tensor | None] = [None] * n_layers
-    writes: list[Tensor | None] = [None] * n_layers
-    denominators: dict[nn.Module, Tensor] = {}
-
-    def keep_denominator(norm: Norm) -> Hook:
-        def act(x: Tensor | None, output: Tensor) -> None:
-            denominators[norm.module] = norm.denominator(_given(x)[0])
-
-        return act
-
-    def keep_block(layer: int) -> list[tuple[nn.Module, Hook]]:
-        block = architecture.blocks[layer]
-
-        def attention_input(x: Tensor | None, output: Tensor) -> None:
-            attention_inputs[layer] = output[0]
-
-        def pattern(x: Tensor | None, output: tuple[Tensor, Tensor]) -> None:
-            patterns[layer] = output[1][0]
-
-        def middle(x: Tensor | None, output: Tensor) -> None:
-            resid_mid[layer] = _given(x)[0]
-
-        def write(x: Tensor | None, output: Tensor) -> None:
-            writes[layer] = output[0]
-
-        return [
-            (block.attention_norm.module, keep_denominator(block.attention_norm)),
-            (block.attention_norm.module, attention_input),
-            (block.attention, pattern),
-            (block.mlp_norm.module, keep_denominator(block.mlp_norm)),
-            (block.mlp_norm.module, middle),
-            (block.write_modules[transcoders.writes], write),
-        ]
-
-    hooks = [hook for layer in range(n_layers) for hook in keep_block(layer)]
-    hooks.append((architecture.final_norm.module, keep_denominator(architecture.final_norm)))
-    with hooked(hooks):
+    seen = _Recorder(model, transcoders)
+    with hooked(seen.hooks()):
         output = cast(Any, model.hf)(input_ids=ids[None], use_cache=True)
-    keys, values = _cache_of(output.past_key_values, len(ids), n_layers)
+    keys, values = _cache_of(output.past_key_values, len(ids), model.n_layers)
     return CleanRun(
         model=model,
         transcoders=transcoders,
         tokens=ids,
         n_pos=len(ids),
         logits=output.logits[0].float(),
-        patterns=_complete(patterns),
-        attention_inputs=_complete(attention_inputs),
-        resid_mid=_complete(resid_mid),
-        writes=_complete(writes),
-        denominators=denominators,
+        patterns=_by_layer(seen.patterns),
+        attention_inputs=_by_layer(seen.attention_inputs),
+        resid_mid=_by_layer(seen.resid_mid),
+        writes=_by_layer(seen.writes),
+        denominators=seen.denominators,
         keys=keys,
         values=values,
     )
 
 
-def _given(x: Tensor | None) -> Tensor:
-    assert x is not None, "norms are called with a positional input"
-    return x
+class _Recorder:
+    """Keeps what passes by in one forward pass of one row, by layer."""
+
+    def __init__(self, model: LanguageModel, transcoders: TranscoderSet) -> None:
+        self.model = model
+        self.write_point = transcoders.writes
+        self.patterns: dict[int, Tensor] = {}
+        self.attention_inputs: dict[int, Tensor] = {}
+        self.resid_mid: dict[int, Tensor] = {}
+        self.writes: dict[int, Tensor] = {}
+        self.denominators: dict[nn.Module, Tensor] = {}
+
+    def hooks(self) -> list[tuple[nn.Module, Hook]]:
+        """Hooks of all blocks and of the final norm."""
+        architecture, hooks = self.model.architecture, list[tuple[nn.Module, Hook]]()
+        for layer, block in enumerate(architecture.blocks):
+            hooks += [
+                self._denominator(block.attention_norm),
+                (block.attention_norm.module, self._output(self.attention_inputs, layer)),
+                (block.attention, self._pattern(layer)),
+                self._denominator(block.mlp_norm),
+                (block.mlp_norm.module, self._input(self.resid_mid, layer)),
+                (block.write_modules[self.write_point], self._output(self.writes, layer)),
+            ]
+        return [*hooks, self._denominator(architecture.final_norm)]
+
+    def _denominator(self, norm: Norm) -> tuple[nn.Module, Hook]:
+        def act(x: Tensor | None, output: Tensor) -> None:
+            assert x is not None, "norms are called with a positional input"
+            self.denominators[norm.module] = norm.denominator(x[0])
+
+        return norm.module, act
+
+    def _input(self, into: dict[int, Tensor], layer: int) -> Hook:
+        def act(x: Tensor | None, output: Tensor) -> None:
+            assert x is not None, "norms are called with a positional input"
+            into[layer] = x[0]
+
+        return act
+
+    def _output(self, into: dict[int, Tensor], layer: int) -> Hook:
+        def act(x: Tensor | None, output: Tensor) -> None:
+            into[layer] = output[0]
+
+        return act
+
+    def _pattern(self, layer: int) -> Hook:
+        def act(x: Tensor | None, output: tuple[Tensor, Tensor]) -> None:
+            self.patterns[layer] = output[1][0]
+
+        return act
 
 
-def _complete(found: list[Tensor | None]) -> tuple[Tensor, ...]:
-    kept = tuple(tensor for tensor in found if tensor is not None)
-    assert len(kept) == len(found), "every block ran"
-    return kept
+def _by_layer(found: dict[int, Tensor]) -> tuple[Tensor, ...]:
+    return tuple(found[layer] for layer in sorted(found))
 
 
 def _cache_of(cache: Any, n_pos: int, n_layers: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
