@@ -116,15 +116,16 @@ def measure_intervention(tools: CaseTools, test: InterventionTest, settings: Exp
         BudgetExceededError: the forward passes are used up.
         InterventionError: an effect that is not finite.
     """
-    rows = [test.tested, *test.controls] + ([test.reference] if test.reference is not None else [])
-    result = tools.intervene(rows, read=test.read)
-    effects, details = effects_of(tools, test.claim, result)
+    design = test.design
+    rows = [design.tested, *design.controls] + ([design.reference] if design.reference is not None else [])
+    result = tools.intervene(rows, read=design.read)
+    effects, details = effects_of(tools, design.claim, result)
     if not np.isfinite(effects).all():
-        raise InterventionError(f"the test of claim {test.claim.claim_id} gave an effect that is not finite")
-    effect, controls = float(effects[0]), effects[1 : 1 + len(test.controls)]
+        raise InterventionError(f"the test of claim {design.claim.claim_id} gave an effect that is not finite")
+    effect, controls = float(effects[0]), effects[1 : 1 + len(design.controls)]
     interval = None
     if len(controls):
-        rng = tools.rng("interval", test.claim.claim_id)
+        rng = tools.rng("interval", design.claim.claim_id)
         bounds = bootstrap_interval(effect - controls, _mean, rng, n=settings.n_bootstrap)
         interval = Interval(low=bounds.low, high=bounds.high, method="effect beyond controls, bootstrap over controls")
         details["mean_control_effect"] = float(controls.mean())

@@ -7,7 +7,7 @@ and the whole plan is hashed before the first perturbed run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,25 +38,33 @@ Members = Mapping[str, tuple[FeatureNode, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class InterventionTest:
-    """A planned intervention experiment.
+class InterventionDesign:
+    """What an intervention experiment runs.
 
     Attributes:
-        plan: as registered.
         claim: the claim under test.
         tested: the edits that the claim is about.
         controls: edits of every control.
+        matched_on: what each control shares with the tested edits.
         reference: a further run that the metric needs (sufficiency: nothing left; swap: the donor's features added and
             nothing taken away), or None.
         read: feature nodes whose activations are read in every run (edges).
     """
 
-    plan: ExperimentPlan
     claim: Claim
     tested: Row
     controls: tuple[Row, ...]
+    matched_on: tuple[str, ...]
     reference: Row | None = None
     read: tuple[FeatureNode, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class InterventionTest:
+    """A planned intervention experiment: the plan as it is registered, and the design that its hashes stand for."""
+
+    plan: ExperimentPlan
+    design: InterventionDesign
 
 
 def design_intervention(
@@ -69,6 +77,11 @@ def design_intervention(
         PromptError: a donor prompt that the model cannot read.
         BudgetExceededError: the forward passes are used up.
     """
+    design = _design(tools, members, claim, settings)
+    return InterventionTest(_plan(tools, design, settings), design)
+
+
+def _design(tools: CaseTools, members: Members, claim: Claim, settings: ExperimentSettings) -> InterventionDesign:
     match claim:
         case NecessityClaim():
             return _against_matched(tools, claim, ablation(members[claim.supernode]), settings)
@@ -77,11 +90,11 @@ def design_intervention(
             return _against_matched(tools, claim, row, settings)
         case SwapClaim():
             donor = donor_activations(tools, claim)
-            test = _against_matched(tools, claim, swap(members[claim.supernode], donor), settings)
-            return replace(test, reference=_added_alone(tools, members[claim.supernode], donor))
+            row, reference = swap(members[claim.supernode], donor), _added_alone(tools, members[claim.supernode], donor)
+            return _against_matched(tools, claim, row, settings, reference=reference)
         case EdgeClaim():
             source, read = members[claim.source], _readable(members[claim.destination], members[claim.source])
-            return _against_matched(tools, claim, ablation(source), settings, read)
+            return _against_matched(tools, claim, ablation(source), settings, read=read)
         case SufficiencyClaim():
             return _sufficiency(tools, members, claim, settings)
         case LabelClaim():
@@ -136,8 +149,10 @@ def _against_matched(
     claim: Claim,
     tested: Row,
     settings: ExperimentSettings,
+    *,
     read: tuple[FeatureNode, ...] = (),
-) -> InterventionTest:
+    reference: Row | None = None,
+) -> InterventionDesign:
     """The tested edits against random live features of the same layers, positions and sizes."""
     clean = tools.clean()
     shifts = as_shifts(tested, clean, clean.n_pos)
@@ -147,13 +162,12 @@ def _against_matched(
     norms = {layer: tools.toolbox.decoder_norms(layer) for layer in live}
     rng = tools.rng("controls", claim.claim_id)
     controls = matched_shifts(rng, shifts, live, exclude, settings.n_controls, norms) if shifts else []
-    plan = _plan(tools, claim, tested, controls, SHIFTS_MATCHED_ON, read, settings)
-    return InterventionTest(plan=plan, claim=claim, tested=tested, controls=tuple(controls), read=read)
+    return InterventionDesign(claim, tested, tuple(controls), SHIFTS_MATCHED_ON, reference, read)
 
 
 def _sufficiency(
     tools: CaseTools, members: Members, claim: SufficiencyClaim, settings: ExperimentSettings
-) -> InterventionTest:
+) -> InterventionDesign:
     """Everything but the circuit ablated, against random circuits of the same size in every layer."""
     active = tools.active_features()
     circuit_members = {node for supernode in claim.supernodes for node in members[supernode]}
@@ -166,8 +180,7 @@ def _sufficiency(
     circuits, matched_on = _random_circuits(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
     controls = tuple(ablation(node for node in active if node not in set(circuit)) for circuit in circuits)
     tested = ablation(node for node in active if node not in circuit_members)
-    plan = _plan(tools, claim, tested, controls, matched_on, (), settings)
-    return InterventionTest(plan=plan, claim=claim, tested=tested, controls=controls, reference=ablation(active))
+    return InterventionDesign(claim, tested, controls, matched_on, reference=ablation(active))
 
 
 def _random_circuits(
@@ -190,19 +203,15 @@ def _random_circuits(
     return [tuple(one_layer[stand_in] for stand_in in circuit) for circuit in looser], matched_on
 
 
-def _plan(
-    tools: CaseTools,
-    claim: Claim,
-    tested: Row,
-    controls: Sequence[Row],
-    matched_on: tuple[str, ...],
-    read: Sequence[FeatureNode],
-    settings: ExperimentSettings,
-) -> ExperimentPlan:
+def _plan(tools: CaseTools, design: InterventionDesign, settings: ExperimentSettings) -> ExperimentPlan:
+    """The design as data, with everything that decides its outcome in it or hashed into it."""
+    claim, controls = design.claim, design.controls
     metric, threshold = metric_of(claim)
-    intervention: dict[str, object] = {"edits": [edit_json(edit) for edit in tested]}
-    if read:
-        intervention["read"] = [list(node) for node in read]
+    intervention: dict[str, object] = {"edits": _row_json(design.tested)}
+    if design.reference is not None:
+        intervention["reference"] = _row_json(design.reference)
+    if design.read:
+        intervention["read"] = [list(node) for node in design.read]
     return ExperimentPlan(
         plan_id=f"p-{claim.claim_id}",
         claim_id=claim.claim_id,
@@ -213,14 +222,18 @@ def _plan(
         freeze_attention=False,
         controls=Controls(
             n=len(controls),
-            matched_on=matched_on,
+            matched_on=design.matched_on,
             seed=tools.seed,
-            sha256=sha256_json([[edit_json(edit) for edit in row] for row in controls]),
+            sha256=sha256_json([_row_json(row) for row in controls]),
         ),
         threshold=threshold,
         alpha=settings.alpha,
         seed=tools.seed,
     )
+
+
+def _row_json(row: Row) -> list[dict[str, object]]:
+    return [edit_json(edit) for edit in row]
 
 
 def metric_of(claim: Claim) -> tuple[str, float]:
