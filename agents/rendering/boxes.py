@@ -10,7 +10,7 @@ from tracescribe.agents.rendering.visible_text import shorten, text_width, wrap
 LABEL_SIZE, SMALL_SIZE = 13.0, 11.5
 """Font sizes in pixels."""
 LABEL_LINE, SMALL_LINE = 17.0, 16.0
-LABEL_WIDTH, MIN_BOX_WIDTH = 128.0, 104.0
+LABEL_WIDTH, MIN_BOX_WIDTH = 128.0, 92.0
 MAX_LABEL_LINES = 3
 PAD = 10.0
 MARK_SIZE, MARK_ROW = 13.0, 20.0
@@ -83,7 +83,7 @@ def marks_width(step: Step) -> float:
 
 def token_width(token: Token) -> float:
     """Width of a token's box in pixels."""
-    return min(MAX_TOKEN_WIDTH, max(30.0, text_width(token.text, LABEL_SIZE) + 16))
+    return min(MAX_TOKEN_WIDTH, max(28.0, text_width(token.text, LABEL_SIZE) + 14))
 
 
 def output_width(output: Output) -> float:
@@ -93,7 +93,7 @@ def output_width(output: Output) -> float:
 
 def token_line(token: Token) -> str:
     """A token's text, cut to fit its box."""
-    return shorten(token.text, MAX_TOKEN_WIDTH - 16, LABEL_SIZE)
+    return shorten(token.text, MAX_TOKEN_WIDTH - 14, LABEL_SIZE)
 
 
 def output_line(output: Output) -> str:

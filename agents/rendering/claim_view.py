@@ -156,7 +156,7 @@ def _detail_rows(measurement: Measurement | None, interval: Interval | None) -> 
 def _interval_words(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{numbers.number(interval.low)} to {numbers.number(interval.high)} ({interval.level:.0%})"
+    return f"{numbers.effect(interval.low)} to {numbers.effect(interval.high)} ({interval.level:.0%})"
 
 
 def _reason_words(verdict: Verdict, plan: ExperimentPlan | None) -> str:

@@ -21,7 +21,7 @@ def _factor(nats: float) -> str:
 
 def nats_fall(value: float) -> str:
     """A fall of log-probability, and by what the probability is divided."""
-    return f"{numbers.number(value)} nats ({'÷' if value >= 0 else '×'} {_factor(abs(value))})"
+    return f"{numbers.effect(value)} nats ({'÷' if value >= 0 else '×'} {_factor(abs(value))})"
 
 
 def nats_move(value: float) -> str:

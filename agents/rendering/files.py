@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tracescribe.agents.rendering.circuit import circuit_of
 from tracescribe.agents.rendering.claim_words import OUTCOME_WORDS
 from tracescribe.agents.rendering.drawing import draw
+from tracescribe.agents.rendering.layout import PAGE_WIDTH, lay_out
 from tracescribe.agents.rendering.templating import render_markdown_template, render_markup
 from tracescribe.agents.rendering.view import build_view
 from tracescribe.agents.report import CircuitReport, parse_report, validate_report
@@ -64,7 +65,8 @@ def render_html(
     """
     view = build_view(report, graph, evidence)
     drawing = draw(view.circuit, standalone=False)
-    return render_markup("report.html", view=view, drawing=drawing, outcome_words=OUTCOME_WORDS)
+    wide = lay_out(view.circuit).width > PAGE_WIDTH
+    return render_markup("report.html", view=view, drawing=drawing, wide=wide, outcome_words=OUTCOME_WORDS)
 
 
 def render_markdown(

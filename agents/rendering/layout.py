@@ -27,6 +27,8 @@ from tracescribe.agents.rendering.circuit import Circuit, Output, Step, Token
 from tracescribe.agents.rendering.visible_text import text_width
 
 CELL_GAP, BAND_GAP, EDGE_MARGIN = 28.0, 58.0, 14.0
+RIGHT_MARGIN = 46.0
+"""Room at the right for links that go round the last column."""
 MAX_COLUMN_GAP, MIN_COLUMN_GAP = 26.0, 10.0
 PAGE_WIDTH = 1158.0
 """Width of the page's drawing area on a wide screen; columns move together to fit it where they can."""
@@ -174,7 +176,7 @@ def _columns(circuit: Circuit, cells: Mapping[tuple[int, int], _Cell]) -> list[_
             token = column.tokens[0]
             inside = [cell.width for (position, _), cell in cells.items() if position == token.position]
             widths.append(max([token_width(token), *inside]))
-    spare = (PAGE_WIDTH - GUTTER - EDGE_MARGIN - sum(widths)) / max(1, len(widths) - 1)
+    spare = (PAGE_WIDTH - GUTTER - RIGHT_MARGIN - sum(widths)) / max(1, len(widths) - 1)
     gap = min(MAX_COLUMN_GAP, max(MIN_COLUMN_GAP, spare))
     columns: list[_Column] = []
     x = GUTTER
@@ -239,7 +241,7 @@ def lay_out(circuit: Circuit) -> Placement:
     lines |= {token.node: (token_line(token),) for token in circuit.tokens}
     lines |= {output.node: (output_line(output),) for output in circuit.outputs}
     return Placement(
-        width=max(right, outputs_right) + EDGE_MARGIN,
+        width=max(right + RIGHT_MARGIN, outputs_right + EDGE_MARGIN),
         height=y + TOKEN_HEIGHT + EDGE_MARGIN,
         boxes=tokens | steps | outputs,
         lines=lines,

@@ -6,6 +6,7 @@ import math
 
 MINUS = "\u2212"
 NOT_KNOWN = "not known"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SMALLEST_P = 0.001
 """Below this a p value is written `<.001`: further digits mean nothing with a few hundred controls."""
 
@@ -22,17 +23,27 @@ def number(value: float | None) -> str:
         return _signed("-∞" if value < 0 else "∞")
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    mantissa, power = f"{value:.2e}".split("e")
+    exponent = int(power)
     if exponent < -4 or exponent > 5:
-        mantissa, power = f"{value:.2e}".split("e")
-        return _signed(f"{mantissa}×10^{int(power)}")
+        return _signed(f"{mantissa}×10") + power_text(exponent)
     return _signed(f"{round(value, 2 - exponent):.{max(0, 2 - exponent)}f}")
 
 
+def power_text(exponent: int) -> str:
+    """An exponent in raised digits."""
+    return str(exponent).translate(_RAISED)
+
+
+def effect(value: float | None) -> str:
+    """`number`, but what is next to nothing is 0.000: an effect's digits below a thousandth mean nothing to readers."""
+    return "0.000" if value is not None and abs(value) < 0.0005 else number(value)
+
+
 def signed(value: float | None) -> str:
-    """`number` with a plus sign in front of positive values."""
-    text = number(value)
-    return f"+{text}" if value is not None and value > 0 else text
+    """`effect` with a plus sign in front of positive values."""
+    text = effect(value)
+    return f"+{text}" if value is not None and value > 0 and text != "0.000" else text
 
 
 def percent(share: float | None) -> str:

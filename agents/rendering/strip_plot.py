@@ -79,8 +79,8 @@ def strip_plot(effect: float | None, threshold: float, controls: Sequence[float]
     def place(value: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
 
-    effect_text = f"tested {numbers.number(tested)}" if tested is not None else "no measurement"
-    threshold_text = f"needed {numbers.number(threshold)}"
+    effect_text = f"tested {numbers.effect(tested)}" if tested is not None else "no measurement"
+    threshold_text = f"needed {numbers.effect(threshold)}"
     effect_x = place(tested) if tested is not None else None
     larger = sum(value >= tested for value in finite) if tested is not None else 0
     return StripPlot(

@@ -113,27 +113,42 @@ def test_higher_layers_stand_higher_and_later_tokens_further_right(dallas_report
 
 
 def _points(path: str) -> list[tuple[float, float]]:
-    """Points along a drawn path."""
+    """Points along a drawn path of cubic curves, read from its SVG text."""
     numbers = [float(v) for v in re.findall(r"[-\d.]+", path)]
-    p = list(zip(numbers[::2], numbers[1::2], strict=True))
-    out: list[tuple[float, float]] = []
-    for i in range(61):
-        t = i / 60
-        w = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
-        out.append((sum(a * q[0] for a, q in zip(w, p, strict=True)), sum(a * q[1] for a, q in zip(w, p, strict=True))))
-    return out
+    corners = list(zip(numbers[::2], numbers[1::2], strict=True))
+    points: list[tuple[float, float]] = []
+    for first in range(0, len(corners) - 1, 3):
+        curve = corners[first : first + 4]
+        for i in range(61):
+            t = i / 60
+            weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+            x = sum(w * corner[0] for w, corner in zip(weights, curve, strict=True))
+            y = sum(w * corner[1] for w, corner in zip(weights, curve, strict=True))
+            points.append((x, y))
+    return points
 
 
-def test_no_line_runs_behind_a_box_it_does_not_belong_to(dallas_report: CircuitReport) -> None:
-    circuit = circuit_of(dallas_report)
+def _hidden(circuit: Circuit) -> list[str]:
+    """Links that run behind a box that is neither of their ends."""
     placement = lay_out(circuit)
     routes = route(circuit.links, placement, frozenset(output.node for output in circuit.outputs))
-    assert len(routes) == len(dallas_report.edges)
-    for item in routes:
-        for node, box in placement.boxes.items():
-            if node not in (item.link.source, item.link.destination):
-                hidden = [p for p in _points(item.path) if box.overlaps(_spot(p[0], p[1]))]
-                assert not hidden, f"{item.link.source} -> {item.link.destination} runs behind {node}"
+    assert len(routes) == len(circuit.links)
+    return [
+        f"{item.link.source} -> {item.link.destination} behind {node}"
+        for item in routes
+        for node, box in placement.boxes.items()
+        if node not in (item.link.source, item.link.destination)
+        and any(box.overlaps(_spot(x, y)) for x, y in _points(item.path))
+    ]
+
+
+def test_no_line_runs_behind_a_box_it_does_not_belong_to(
+    dallas_report: CircuitReport, report_maker: Callable[..., CircuitReport]
+) -> None:
+    assert _hidden(circuit_of(dallas_report)) == []
+    skipping = [("E_90_7", "5_40_8", 1.0), ("E_17_2", "5_40_8", 1.0), ("E_21_5", "s5", 1.0), ("E_9_8", "5_40_8", 2.0)]
+    past_boxes = report_maker(edges=[*((e.source, e.destination, e.weight) for e in dallas_report.edges), *skipping])
+    assert _hidden(circuit_of(past_boxes)) == []
 
 
 def test_bands_of_a_deep_model_are_merged(hostile_report: CircuitReport) -> None:

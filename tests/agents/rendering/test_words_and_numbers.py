@@ -20,7 +20,7 @@ from tracescribe.agents.rendering.visible_text import text_width, visible_text, 
     ("value", "text"),
     [
         (0.98123, "0.981"), (0.0, "0"), (-0.0123456, "−0.0123"), (1234.5, "1230"), (99999.0, "100000"),
-        (3.0, "3.00"), (1e-7, "1.00×10^−7"), (-math.inf, "−∞"), (math.nan, "not known"), (None, "not known"),
+        (0.99999, "1.00"), (9.999, "10.0"), (1.16e-9, "1.16×10⁻⁹"), (-math.inf, "−∞"), (math.nan, "not known"), (None, "not known"),
     ],
 )  # fmt: skip
 def test_numbers_have_three_significant_digits(value: float | None, text: str) -> None:
@@ -47,6 +47,7 @@ def test_effects_are_told_in_the_units_of_their_claim() -> None:
     assert kinds["necessity"].measure(-math.log(2)) == "−0.693 nats (× 2.00)"
     assert kinds["necessity"].measure(12.0) == "12.0 nats (÷ more than 1\u2009000)"
     assert kinds["swap"].measure(0.981) == "+0.981"
+    assert kinds["swap"].measure(4.1e-6) == "0.000"
     assert kinds["edge"].measure(0.5) == "50.0 %"
     assert kinds["label"].measure(0.9) == "AUC 0.900"
 
