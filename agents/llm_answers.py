@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from tracescribe.agents.findings import Role
+from tracescribe.prompts.fences import visible
 
 MAX_LABEL_CHARS = 60
 """Six words; a label is a name, not a description."""
@@ -17,6 +18,17 @@ MAX_MULTIPLIER = 10.0
 """Steering beyond ten times a feature's activation leaves the range in which the model ever ran."""
 
 ShortText = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARS)]
+
+
+def _plain(text: str) -> str:
+    plain = " ".join(visible(text).split())
+    if not plain:
+        raise ValueError("a label needs at least one character that can be seen")
+    return plain
+
+
+LabelText = Annotated[ShortText, AfterValidator(_plain)]
+"""A name for people: on one line, with nothing hidden in it."""
 
 
 class _Answer(BaseModel):
@@ -33,7 +45,7 @@ class PredicateAnswer(_Answer):
 class FeatureLabelAnswer(_Answer):
     """A label of one feature."""
 
-    text: ShortText
+    text: LabelText
     reads: Literal["input", "output"]
     predicate: PredicateAnswer
     reason: str = Field(max_length=600)
@@ -43,7 +55,7 @@ class SupernodeAnswer(_Answer):
     """One supernode: candidate groups, taken together under one name."""
 
     groups: list[str] = Field(min_length=1)
-    label: ShortText
+    label: LabelText
     role: Role
 
 

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
 
 TEMPLATES = ("label_feature", "name_supernodes", "propose_claims", "repair_answer")
-SWAPPABLE = ("input", "intermediate", "relation", "other")
-"""Roles for which donors are looked for; an output says a token, and a donor's output would say the donor's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +175,7 @@ class LlmProposer:
         """What claims may name, and the supernodes for which no donors could be looked for."""
         found: list[tuple[Supernode, Donor]] = []
         failures: list[StepFailure] = []
-        movable = [s for s in supernodes if s.role in SWAPPABLE][: self.given.max_swapped]
+        movable = [s for s in supernodes if s.role != "suppressor"][: self.given.max_swapped]
         for supernode in movable if view.tools.can_test else ():
             try:
                 donors = find_donors(view.tools, view.facts, supernode, DonorSettings())

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tracescribe.agents.budget import Meter
 from tracescribe.agents.call_log import CallLog
+from tracescribe.agents.llm_parsing import parse_answer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.completion import (
     ChatMessage,
@@ -30,7 +31,6 @@ from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
     MalformedAnswerError,
     ProviderRequestError,
-    RefusedAnswerError,
     TruncatedAnswerError,
     UnusableAnswerError,
 )
@@ -46,8 +46,6 @@ CHARS_PER_TOKEN = 3
 """For reserving a request's cost before it is known; English runs at about four, so this errs on the dear side."""
 WIDEST_ANSWER = 20_000
 """Most room that a second try gets after a truncated answer; beyond it the SDKs want streaming."""
-MAX_FAULTS_SHOWN = 8
-"""Validation errors shown in a repair; the first few name the cause."""
 FAILURES_IN_A_ROW = 3
 """Questions that the provider fails one after another, each after all its retries, before the rest is not asked."""
 _NO_TEXT = "(no text)"
@@ -207,37 +205,3 @@ class _Trouble:
         self._in_a_row += 1
         if self._in_a_row >= FAILURES_IN_A_ROW or isinstance(error, (BudgetExceededError, ProviderRequestError)):
             self.reason = str(error)
-
-
-def parse_answer(completion: Completion, answer_type: type[Answer]) -> Answer:
-    """A completion as a valid answer.
-
-    Raises:
-        TruncatedAnswerError: the token limit cut it off.
-        RefusedAnswerError: the model or a filter declined.
-        EmptyAnswerError: no text.
-        MalformedAnswerError: not JSON, or not of the schema.
-    """
-    text = completion.text.strip()
-    if completion.finish == "refusal":
-        raise RefusedAnswerError(f"the model declined to answer: {' '.join(text.split())[:200] or 'without a reason'}")
-    if completion.finish == "length":
-        raise TruncatedAnswerError(
-            f"the answer was cut off by the token limit after {completion.usage.output_tokens} tokens; "
-            "raise max_tokens to give it more room"
-        )
-    if not text:
-        raise EmptyAnswerError("the answer holds no text; expected one JSON object")
-    try:
-        return answer_type.model_validate_json(_json_part(text))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}" for fault in error.errors()]
-        raise MalformedAnswerError(
-            f"the answer does not fit {answer_type.__name__}: {'; '.join(faults[:MAX_FAULTS_SHOWN])}"
-        ) from None
-
-
-def _json_part(text: str) -> str:
-    """The JSON object within an answer: models without a schema mode put it between words or code fences."""
-    start, end = text.find("{"), text.rfind("}")
-    return text[start : end + 1] if 0 <= start < end else text

@@ -32,7 +32,7 @@ class LlmAgentSettings:
     max_labels: int = 60
     max_claims: int = 20
     max_revised_claims: int = 8
-    max_swapped: int = 4
+    max_swapped: int = 5
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
 
     def as_json(self) -> dict[str, object]:

@@ -124,8 +124,7 @@ class PromptTemplate(BaseModel):
     def _fill(self, name: str, value: object) -> str:
         about = self.inputs[name]
         if about.kind == "data":
-            # Hidden characters are written out before JSON is made of them, so that it stays JSON.
-            text = value if isinstance(value, str) else json.dumps(_visible(value), ensure_ascii=False, indent=1)
+            text = value if isinstance(value, str) else _as_json(value)
             return fence(name, text, max_chars=about.max_chars)
         text = str(value)
         if not _VALUE.fullmatch(text):
@@ -134,6 +133,17 @@ class PromptTemplate(BaseModel):
                 "text from elsewhere goes into a data input"
             )
         return text
+
+
+def _as_json(value: object) -> str:
+    """JSON, the entries of a list on a line each: easy to read, and short.
+
+    Hidden characters are written out before JSON is made of them, so that it stays JSON.
+    """
+    value = _visible(value)
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _visible(value: object) -> object:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from tracescribe.agents import llm_answers
-from tracescribe.agents.llm_answers import ClaimsAnswer, FeatureLabelAnswer, SupernodesAnswer
+from tracescribe.agents.llm_answers import ClaimsAnswer, FeatureLabelAnswer, SupernodeAnswer, SupernodesAnswer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.faults import retry_after_seconds
 from tracescribe.agents.providers.secrets import redact
@@ -62,6 +62,13 @@ def test_every_prompt_names_a_schema_that_exists() -> None:
 def test_answers_beyond_their_schema_are_refused(answer: dict[str, object], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         ClaimsAnswer.model_validate({"claims": [answer]})
+
+
+def test_labels_hide_nothing() -> None:
+    answer = SupernodeAnswer(groups=["s1"], label="say\n Austin\u202e\u200b", role="output")
+    assert answer.label == "say Austin\\u{202e}\\u{200b}"
+    with pytest.raises(ValidationError, match="can be seen"):
+        SupernodeAnswer(groups=["s1"], label=" \n ", role="output")
 
 
 def test_retry_after_is_read_in_all_its_forms() -> None:

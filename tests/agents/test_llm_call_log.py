@@ -19,7 +19,14 @@ from tests.agents.fake_server import Question, Reply, good, serving
 from tracescribe.agents.budget import Budget, Meter
 from tracescribe.agents.call_log import CallIntent, FileCallLog
 from tracescribe.agents.llm_session import LlmSession
-from tracescribe.agents.providers.completion import ChatMessage, Completion, CompletionRequest, Endpoint, Usage
+from tracescribe.agents.providers.completion import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    Endpoint,
+    LanguageModelClient,
+    Usage,
+)
 from tracescribe.agents.providers.settings import ProviderSettings, make_client
 from tracescribe.prompts.template import RenderedPrompt
 from tracescribe.tracer.errors import OutputError
@@ -105,7 +112,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from tests.agents.test_llm_call_log import session_on
-log, ask = session_on(sys.argv[1], Path(sys.argv[2]))
+log, ask, client = session_on(sys.argv[1], Path(sys.argv[2]))
 for number in range(3):
     ask(number)
 """
@@ -117,8 +124,8 @@ class Word(BaseModel):
     word: str
 
 
-def session_on(url: str, path: Path) -> tuple[FileCallLog, Callable[[int], str]]:
-    """A log on disk, and a function that asks a session on it the n-th question."""
+def session_on(url: str, path: Path) -> tuple[FileCallLog, Callable[[int], str], LanguageModelClient]:
+    """A log on disk, a function that asks a session on it the n-th question, and the client to close."""
     settings = ProviderSettings.of(environment={}, provider="openai", model="m", base_url=url)
     log = FileCallLog(path)
     session = LlmSession(settings, make_client(settings, {}), log)
@@ -129,7 +136,7 @@ def session_on(url: str, path: Path) -> tuple[FileCallLog, Callable[[int], str]]
         )
         return session.ask(prompt, Word, Meter(Budget())).word
 
-    return log, ask
+    return log, ask, session.client
 
 
 def test_killed_while_waiting_it_sends_only_what_was_never_answered(tmp_path: Path) -> None:
@@ -154,9 +161,11 @@ def test_killed_while_waiting_it_sends_only_what_was_never_answered(tmp_path: Pa
         child.send_signal(signal.SIGKILL)
         child.wait(timeout=10)
         release.set()
-        log, ask = session_on(url, path)
+        log, ask, client = session_on(url, path)
         open_before = log.in_flight()
         assert [ask(number) for number in range(3)] == ["question 0", "question 1", "question 2"]
+        client.close()
+        log.close()
         asked = [question.user for question in server.questions]
     assert asked == ["question 0", "question 1", "question 1", "question 2"]
     intents = [event for event in log.events if isinstance(event, CallIntent)]
