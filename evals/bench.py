@@ -2,7 +2,7 @@
 
 Every case of every agent ends in one file, written atomically after the case is done, so that a run killed at any moment
 loses the running case at most; run again with the same folder, it goes on where it stopped. A case that fails is
-recorded as failed: it enters no average, and every table tells how many there were.
+recorded as failed: it enters no average, every table tells how many there were, and the next run tries it again.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ class _Bench:
         if stored.specification != specification:
             _log.info("%s was made in another way; the case is run again", path)
             return None
-        return stored
+        return stored if stored.status == "scored" else None
 
     def _interpret(
         self, agent: InterpretationAgent, circuit: GoldCircuit, graph: AttributionGraph, specification: str
@@ -274,12 +274,10 @@ class _Bench:
         """The agent's report, or why there is none."""
         try:
             return agent.interpret(case, self.toolbox, self.settings.budget)
-        except TracescribeError as fault:
-            error = str(fault)
         except Exception as fault:  # noqa: BLE001 - an agent may be anybody's code: it fails its case, not the run
-            error = f"{type(fault).__name__}: {fault}"
-        _log.warning("%s failed on %s: %s", agent.name, case.prompt, error, exc_info=True)
-        return error
+            error = str(fault) if isinstance(fault, TracescribeError) else f"{type(fault).__name__}: {fault}"
+            _log.warning("%s failed on %r: %s", agent.name, case.prompt, error, exc_info=True)
+            return error
 
 
 def agent_settings(agent: InterpretationAgent) -> dict[str, object]:

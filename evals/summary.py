@@ -1,6 +1,7 @@
 """Scores of many cases: averages with bootstrap intervals, and agents compared on the cases that both answered.
 
-Resampling is over cases, never over features or claims, because cases are what was drawn independently.
+Resampling is over cases, never over features or claims, because cases are what was drawn independently. Intervals are
+percentile bootstrap intervals as in `tracer.statistics`, computed for all resamples at once: a table has thousands.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from tracescribe.evals.scorers.metric import Metric
 from tracescribe.evals.scores import METRICS, Scores
-from tracescribe.tracer.statistics import DEFAULT_LEVEL, DEFAULT_RESAMPLES, Float64Array, bootstrap_interval
+from tracescribe.tracer.statistics import DEFAULT_LEVEL, DEFAULT_RESAMPLES
 
 INTERVAL_SEED = 20240117
 """Seed of every interval's resampling: the same scores give the same interval in every table."""
+_TAILS = ((1.0 - DEFAULT_LEVEL) / 2.0, (1.0 + DEFAULT_LEVEL) / 2.0)
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,8 @@ def average(scores: Sequence[Scores], metric: Metric, resamples: int = DEFAULT_R
     tallies = _tallies(scores, metric)
     if not len(tallies):
         return None
-
-    def of_resample(index: Float64Array) -> float:
-        return _reduce(tallies[index.astype(np.int64)], metric)
-
-    low, high = bootstrap_interval(np.arange(len(tallies)), of_resample, _rng(), DEFAULT_LEVEL, resamples)
-    return Average(_reduce(tallies, metric), low, high, len(tallies))
+    low, high = np.quantile(_reduce(tallies[_resamples(len(tallies), resamples)], metric), _TAILS)
+    return Average(float(_reduce(tallies, metric)), float(low), float(high), len(tallies))
 
 
 def averages(scores: Sequence[Scores]) -> dict[str, Average | None]:
@@ -96,20 +94,17 @@ def compare(
     if not shared:
         return None
     a, b = _tallies([first[i] for i in shared], metric), _tallies([second[i] for i in shared], metric)
-    rng, n = _rng(), len(shared)
-    draws = np.empty(resamples)
-    for number in range(resamples):
-        index = rng.integers(n, size=n)
-        draws[number] = _reduce(a[index], metric) - _reduce(b[index], metric)
-    tail = (1.0 - DEFAULT_LEVEL) / 2.0
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
+    index = _resamples(len(shared), resamples)
+    draws = _reduce(a[index], metric) - _reduce(b[index], metric)
+    low, high = np.quantile(draws, _TAILS)
     smaller = min(int((draws <= 0.0).sum()), int((draws >= 0.0).sum()))
     p_value = min(1.0, 2 * (1 + smaller) / (1 + resamples))
-    return Difference(_reduce(a, metric) - _reduce(b, metric), float(low), float(high), p_value, n)
+    return Difference(float(_reduce(a, metric) - _reduce(b, metric)), float(low), float(high), p_value, len(shared))
 
 
-def _rng() -> np.random.Generator:
-    return np.random.default_rng(INTERVAL_SEED)
+def _resamples(n_cases: int, resamples: int) -> NDArray[np.int64]:
+    """Cases drawn with replacement, `[resamples, n_cases]`; the same for every metric of the same number of cases."""
+    return np.random.default_rng(INTERVAL_SEED).integers(n_cases, size=(resamples, n_cases))
 
 
 def _tallies(scores: Sequence[Scores], metric: Metric) -> NDArray[np.float64]:
@@ -118,8 +113,9 @@ def _tallies(scores: Sequence[Scores], metric: Metric) -> NDArray[np.float64]:
     return np.array([[v.numerator, v.denominator] for v in values if v.denominator], dtype=np.float64).reshape(-1, 2)
 
 
-def _reduce(tallies: NDArray[np.float64], metric: Metric) -> float:
+def _reduce(tallies: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """The average over cases: `[..., n_cases, 2]` to `[...]`."""
+    numerator, denominator = tallies[..., 0], tallies[..., 1]
     if metric.average == "pooled":
-        numerator, denominator = tallies.sum(axis=0)
-        return float(numerator / denominator)
-    return float((tallies[:, 0] / tallies[:, 1]).mean())
+        return np.asarray(numerator.sum(-1) / denominator.sum(-1))
+    return np.asarray((numerator / denominator).mean(-1))

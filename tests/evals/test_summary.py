@@ -8,6 +8,7 @@ import pytest
 from tracescribe.evals.scorers.metric import Metric, Tally
 from tracescribe.evals.scores import METRICS, Scores, ScoreValue
 from tracescribe.evals.summary import average, by_family, compare
+from tracescribe.tracer.statistics import bootstrap_interval
 
 MEAN = next(metric for metric in METRICS if metric.name == "selection.f1")
 POOLED = next(metric for metric in METRICS if metric.name == "causal.precision")
@@ -46,6 +47,15 @@ def test_intervals_hold_the_average_and_repeat() -> None:
     assert first is not None
     assert first.low < first.value < first.high
     assert first.high - first.low == pytest.approx(2 * 1.96 * np.sqrt(1 / 12 / 40), rel=0.3)
+
+
+def test_intervals_agree_with_those_of_verdicts() -> None:
+    """A second implementation: `tracer.statistics`, which verdicts use, on the same cases."""
+    values = np.random.default_rng(5).beta(2, 1, size=50)
+    found = average([case(i, MEAN, float(value)) for i, value in enumerate(values)], MEAN)
+    other = bootstrap_interval(values, lambda v: float(v.mean()), np.random.default_rng(6))
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(tuple(other), abs=0.01)
 
 
 def test_comparison_is_paired() -> None:
