@@ -147,7 +147,7 @@ def _detail_rows(measurement: Measurement | None, interval: Interval | None) -> 
         return ()
     rows = [Row(visible_text(name).replace("_", " "), _detail(value)) for name, value in measurement.details.items()]
     if interval is not None:
-        rows.append(Row("interval by", visible_text(interval.method)))
+        rows.append(Row("interval", f"{interval.level:.0%}, {visible_text(interval.method)}"))
     if measurement.failure:
         rows.append(Row("failed", visible_text(measurement.failure)))
     return tuple(rows)
@@ -156,7 +156,7 @@ def _detail_rows(measurement: Measurement | None, interval: Interval | None) -> 
 def _interval_words(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{numbers.effect(interval.low)} to {numbers.effect(interval.high)} ({interval.level:.0%})"
+    return f"{numbers.effect(interval.low)} to {numbers.effect(interval.high)}"
 
 
 def _reason_words(verdict: Verdict, plan: ExperimentPlan | None) -> str:

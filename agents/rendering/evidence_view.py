@@ -181,7 +181,7 @@ def label_views(report: CircuitReport, evidence: EvidenceLookup | None) -> tuple
                 outcome=outcomes.get(claim_id) if claim_id else None,
                 examples=examples_of(known.contexts) if known else (),
                 promoted=tuple(visible_token(item.token) for item in known.promoted[:MAX_PROMOTED] if item.effect > 0)
-                if known
+                if known and label.reads == "output"
                 else (),
                 density=numbers.percent(known.density) if known else None,
             )

@@ -36,8 +36,10 @@ def power_text(exponent: int) -> str:
 
 
 def effect(value: float | None) -> str:
-    """`number`, but what is next to nothing is 0.000: an effect's digits below a thousandth mean nothing to readers."""
-    return "0.000" if value is not None and abs(value) < 0.0005 else number(value)
+    """`number`, but in thousandths below a hundredth: an effect's further digits mean nothing to readers."""
+    if value is None or math.isnan(value) or abs(value) >= 0.01:
+        return number(value)
+    return _signed(f"{value:.3f}").replace(f"{MINUS}0.000", "0.000")
 
 
 def signed(value: float | None) -> str:

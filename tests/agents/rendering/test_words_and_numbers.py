@@ -47,7 +47,7 @@ def test_effects_are_told_in_the_units_of_their_claim() -> None:
     assert kinds["necessity"].measure(-math.log(2)) == "−0.693 nats (× 2.00)"
     assert kinds["necessity"].measure(12.0) == "12.0 nats (÷ more than 1\u2009000)"
     assert kinds["swap"].measure(0.981) == "+0.981"
-    assert kinds["swap"].measure(4.1e-6) == "0.000"
+    assert [kinds["swap"].measure(v) for v in (4.1e-6, -4.1e-6, 0.0052)] == ["0.000", "0.000", "+0.005"]
     assert kinds["edge"].measure(0.5) == "50.0 %"
     assert kinds["label"].measure(0.9) == "AUC 0.900"
 
