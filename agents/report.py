@@ -18,6 +18,7 @@ from tracescribe.agents.findings import (
     supernode_sha256,
 )
 from tracescribe.agents.registration import Registration, verify_chain
+from tracescribe.agents.verdicts import judge
 from tracescribe.tracer.errors import RegistrationError, ReportError
 
 __all__ = [
@@ -201,14 +202,30 @@ def _member_faults(report: CircuitReport, at: Mapping[tuple[str, str], Registrat
     return faults
 
 
+def _verdict_faults(report: CircuitReport) -> list[str]:
+    """Verdicts that the rule does not give for these plans and measurements: someone else set them."""
+    told = {verdict.claim_id: verdict for verdict in report.verdicts}
+    ruled = judge(report.claims, report.plans, report.measurements, {})
+    return [
+        f"claim {v.claim_id} is {told[v.claim_id].outcome}, but the rule makes it {v.outcome}"
+        for v in ruled
+        if v.claim_id in told and not _same_verdict(told[v.claim_id], v)
+    ]
+
+
+def _same_verdict(told: Verdict, ruled: Verdict) -> bool:
+    """Equal in all that is computed; why a claim is untested is told by the loop alone."""
+    return told.model_copy(update={"reason": ""}) == ruled.model_copy(update={"reason": ""})
+
+
 def validate_report(report: CircuitReport) -> None:
     """Check the rules of a report that types cannot express; all faults are reported at once.
 
     Raises:
         ReportError: an uncited sentence, an unknown or repeated id, a claim that was tested before it was registered
-            or changed afterwards, or a verdict without an experiment.
+            or changed afterwards, a verdict without an experiment, or one that the rule does not give.
     """
-    faults = _id_faults(report) + _order_faults(report)
+    faults = _id_faults(report) + _order_faults(report) + _verdict_faults(report)
     try:
         verify_chain(report.registry)
     except RegistrationError as error:
