@@ -47,6 +47,9 @@ INTERVENTION_TOLERANCE = 1e-4
 EDGE_MASK_TOLERANCE = 2
 """Edges that may differ: one may sit on the cut-off, and take another with it."""
 
+_CASE_ERRORS = (TracescribeError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError)
+"""What a broken case may raise; it must not keep the others from being checked."""
+
 _TOLERANCE = {
     "edge_mask": EDGE_MASK_TOLERANCE,
     "alt_edge_mask": EDGE_MASK_TOLERANCE,
@@ -91,9 +94,9 @@ def check_case(folder: Path) -> CaseResult:
         if reason:
             return CaseResult(folder.name, "not supported yet", reason)
         errors = _compare_case(folder)
-    except (TracescribeError, OSError, ValueError, KeyError, RuntimeError) as error:
+    except _CASE_ERRORS as error:
         _log.debug("case %s", folder.name, exc_info=True)
-        return CaseResult(folder.name, "failed", f"{type(error).__name__}: {error}")
+        return CaseResult(folder.name, "failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
     bad = [
         f"{key} {value:.1e} above {_tolerance(key):.0e}"
         for key, value in errors.items()
@@ -134,7 +137,10 @@ def _unsupported(folder: Path) -> str:
     import yaml
 
     family = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))["model_type"]
-    config = yaml.safe_load((folder / "transcoder" / "config.yaml").read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load((folder / "transcoder" / "config.yaml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"transcoder/config.yaml: {error}") from error
     reasons = []
     if family not in supported_families():
         reasons.append(f"architecture {family!r} (supported: {', '.join(supported_families())})")
