@@ -42,6 +42,10 @@ def build_gold(out: Path | None, seed: int) -> tuple[GoldSet, Path]:
     from tracescribe.evals.oracle import OracleSettings, build_oracle_gold, oracle_path
 
     path = prepare_file(oracle_path() if out is None else out)
+    from tracescribe.runs.loading import choose_threads
+    from tracescribe.tracer.models import load_model
+
+    choose_threads(load_model("embedded"))
     with terminal.progress_bars() as bars:
         stage = terminal.StageBars(bars)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracescribe.runs import terminal
-from tracescribe.runs.loading import named_or_path
+from tracescribe.runs.loading import choose_threads, named_or_path
 from tracescribe.runs.workspace import default_report_folder, prepare_folder
 from tracescribe.tracer.errors import InputError
 
@@ -112,6 +113,9 @@ class LoopProgress:
         """
         if status == "start":
             self._log.begin(STEP_NAMES.get(step, step))
+        elif sys.exc_info()[0] is not None:
+            # the loop tells the end of a step also while an error passes through it
+            self._log.abandon()
         else:
             self._log.finish(detail)
 
@@ -198,7 +202,10 @@ def _toolbox(request: InterpretRequest) -> Toolbox:
     evidence: str | Path | None = request.evidence
     if evidence is None and request.model == embedded.MODEL_ID:
         evidence = embedded.MODEL_ID
-    return load_toolbox(named_or_path(request.model), named_or_path(request.transcoders), evidence)
+    toolbox = load_toolbox(named_or_path(request.model), named_or_path(request.transcoders), evidence)
+    if toolbox.model is not None:
+        choose_threads(toolbox.model)
+    return toolbox
 
 
 def _loaded(toolbox: Toolbox) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tracescribe.runs import terminal
 from tracescribe.runs.agent_choice import BASELINES, OFFLINE, make_agent
 from tracescribe.runs.gold_files import open_gold
+from tracescribe.runs.loading import choose_threads
 from tracescribe.runs.workspace import DEFAULT_WORKSPACE, prepare_folder
 from tracescribe.tracer.errors import InputError
 
@@ -147,6 +148,8 @@ def run_oracle(run: OracleRun) -> OracleOutcome:
     log = terminal.StepLog()
     with log.step("load") as details:
         gold, toolbox = load_oracle_gold(), load_toolbox()
+        if toolbox.model is not None:
+            choose_threads(toolbox.model)
         details.append(f"{len(gold.circuits)} cases, {len(agents)} agents")
     settings = BenchSettings(tasks=run.tasks, limit=run.limit)
     with terminal.progress_bars() as bars:
