@@ -93,33 +93,47 @@ def _drawn_routes(circuit: Circuit, placement: Placement) -> tuple[DrawnRoute, .
     return tuple(DrawnRoute(item, title(item)) for item in route(circuit.links, placement, outputs))
 
 
-def draw(circuit: Circuit, *, standalone: bool) -> str:
-    """The circuit as SVG text.
+@dataclass(frozen=True)
+class Drawing:
+    """A circuit with the place of everything in it, ready to be written as SVG."""
 
-    Args:
-        circuit: what to draw.
-        standalone: True for a file of its own, which carries its styles and has no links; False for a part of the page.
-    """
+    placement: Placement
+    tokens: tuple[DrawnLabel, ...]
+    outputs: tuple[DrawnLabel, ...]
+    steps: tuple[DrawnStep, ...]
+    routes: tuple[DrawnRoute, ...]
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.placement.width
+
+
+def draw(circuit: Circuit) -> Drawing:
+    """Lay a circuit out and route its links."""
     placement = layout.lay_out(circuit)
-    tokens = [
+    tokens = tuple(
         DrawnLabel(placement.boxes[token.node], placement.lines[token.node], f"token {token.position}: {token.text}")
         for token in circuit.tokens
         if token.node in placement.boxes
-    ]
-    outputs = [
+    )
+    outputs = tuple(
         DrawnLabel(
             placement.boxes[output.node],
             (*placement.lines[output.node], numbers.percent(output.probability)),
             f"{output.text}: {numbers.percent(output.probability)}",
         )
         for output in circuit.outputs
-    ]
-    return render_markup(
-        "circuit.svg",
-        placement=placement,
-        tokens=tokens,
-        outputs=outputs,
-        steps=[_drawn_step(step, placement) for step in circuit.steps],
-        routes=_drawn_routes(circuit, placement),
-        standalone=standalone,
     )
+    steps = tuple(_drawn_step(step, placement) for step in circuit.steps)
+    return Drawing(placement, tokens, outputs, steps, _drawn_routes(circuit, placement))
+
+
+def svg_of(drawing: Drawing, *, standalone: bool) -> str:
+    """A drawing as SVG text.
+
+    Args:
+        drawing: from `draw`.
+        standalone: True for a file of its own, which carries its styles and has no links; False for a part of the page.
+    """
+    return render_markup("circuit.svg", drawing=drawing, standalone=standalone)

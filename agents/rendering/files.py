@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from tracescribe.agents.rendering.circuit import circuit_of
 from tracescribe.agents.rendering.claim_words import OUTCOME_WORDS
-from tracescribe.agents.rendering.drawing import draw
-from tracescribe.agents.rendering.layout import PAGE_WIDTH, lay_out
+from tracescribe.agents.rendering.drawing import Drawing, draw, svg_of
+from tracescribe.agents.rendering.layout import PAGE_WIDTH
 from tracescribe.agents.rendering.templating import render_markdown_template, render_markup
-from tracescribe.agents.rendering.view import build_view
+from tracescribe.agents.rendering.view import ReportView, build_view
 from tracescribe.agents.report import CircuitReport, parse_report, validate_report
 from tracescribe.tracer.errors import ReportError
 from tracescribe.tracer.provenance import write_text_atomic
@@ -48,9 +48,23 @@ def render_json(report: CircuitReport) -> str:
     return text
 
 
+def _html(view: ReportView, drawing: Drawing) -> str:
+    wide = drawing.width > PAGE_WIDTH
+    svg = svg_of(drawing, standalone=False)
+    return render_markup("report.html", view=view, drawing=svg, wide=wide, outcome_words=OUTCOME_WORDS) + "\n"
+
+
+def _markdown(view: ReportView) -> str:
+    return render_markdown_template("report.md", view=view, outcome_words=OUTCOME_WORDS)
+
+
+def _svg(drawing: Drawing) -> str:
+    return svg_of(drawing, standalone=True) + "\n"
+
+
 def render_svg(report: CircuitReport, graph: AttributionGraph | None = None) -> str:
     """The circuit as an SVG file of its own."""
-    return draw(circuit_of(report, graph), standalone=True) + "\n"
+    return _svg(draw(circuit_of(report, graph)))
 
 
 def render_html(
@@ -64,17 +78,14 @@ def render_html(
         evidence: where example contexts of features come from, if at hand.
     """
     view = build_view(report, graph, evidence)
-    drawing = draw(view.circuit, standalone=False)
-    wide = lay_out(view.circuit).width > PAGE_WIDTH
-    return render_markup("report.html", view=view, drawing=drawing, wide=wide, outcome_words=OUTCOME_WORDS)
+    return _html(view, draw(view.circuit))
 
 
 def render_markdown(
     report: CircuitReport, graph: AttributionGraph | None = None, *, evidence: EvidenceLookup | None = None
 ) -> str:
     """The same content in plain Markdown; it shows the drawing from `circuit.svg` beside it."""
-    view = build_view(report, graph, evidence)
-    return render_markdown_template("report.md", view=view, outcome_words=OUTCOME_WORDS)
+    return _markdown(build_view(report, graph, evidence))
 
 
 def write_report(
@@ -100,10 +111,12 @@ def write_report(
     """
     validate_report(report)
     files = ReportFiles(folder / "report.json", folder / "report.md", folder / "report.html", folder / "circuit.svg")
+    view = build_view(report, graph, evidence)
+    drawing = draw(view.circuit)
     texts = {
-        files.svg: render_svg(report, graph),
-        files.markdown: render_markdown(report, graph, evidence=evidence),
-        files.html: render_html(report, graph, evidence=evidence),
+        files.svg: _svg(drawing),
+        files.markdown: _markdown(view),
+        files.html: _html(view, drawing),
         files.json: render_json(report),
     }
     for path, text in texts.items():

@@ -119,7 +119,8 @@ def _rising_line(start: Point, end: Point, foreign: Sequence[Box], placement: Pl
     if turns and detours:
         price, detour = _best(detours, foreign, placement)
         found.append((price, detour))
-        if any(near_box(sampled([detour]), box).any() for box in foreign):
+        points = sampled([detour])
+        if any(near_box(points, box).any() for box in foreign):
             parts = [_rising_line(part[0], part[3], foreign, placement, turns - 1) for part in detour]
             found.append(_best([tuple(curve for part in parts for curve in part)], foreign, placement))
     return min(found, key=lambda item: item[0])[1]
