@@ -2,7 +2,7 @@
 
 Traps of published files: `feature` is a Cantor number, a bare index or something else again, so feature indices come
 from node ids; old error ids (`0_{layer}_{position}`) collide with ids of layer-0 features, so kinds come from
-`feature_type` and an ambiguous link end is resolved by what the layers and the order of links allow, or set aside.
+`feature_type`, and `link_ends` tells which node a link means.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tracescribe.tracer.graph import AttributionGraph, EdgeTable, GraphScores, IntArray, NodeKind, NodeTable
-from tracescribe.tracer.graph_document import MAX_LAYERS, GraphDocument, LinkRow, NodeRow, OwnBlock, refuse
+from tracescribe.tracer.graph_document import MAX_LAYERS, GraphDocument, NodeRow, OwnBlock, refuse
+from tracescribe.tracer.link_ends import ImportedNode, LinkEnds
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +37,6 @@ _EMBEDDING = re.compile(r"E_(\d{1,19})_(\d{1,19})")
 _MAX_INDEX = 1 << 62
 
 
-@dataclass(frozen=True)
-class _Node:
-    """One node, its kind known and its id unique."""
-
-    node_id: str
-    kind: NodeKind
-    layer: int
-    position: int
-    feature: int
-    row: NodeRow
-
-
 def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
     """Build the graph of a document.
 
@@ -65,7 +53,7 @@ def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
     if faults:
         refuse(name, faults)
     _refuse_duplicates(nodes, faults)
-    ends = _LinkEnds(nodes)
+    ends = LinkEnds(nodes)
     pairs, aside = ends.resolve(document.links, faults)
     if faults:
         refuse(name, faults)
@@ -98,7 +86,7 @@ def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
     )
 
 
-def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> _Node | None:
+def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> ImportedNode | None:
     """One node; None after a fault."""
     kind = KIND_OF_TYPE.get(row.feature_type)
     before = len(faults)
@@ -122,10 +110,10 @@ def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> _Node
         faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but node_id {row.node_id!r} says {position}")
     if kind == NodeKind.FEATURE and str(row.layer) != str(layer):
         faults.append(f"{where}.layer: {row.layer!r}, but node_id {row.node_id!r} says {layer}")
-    return _Node(row.node_id, kind, layer, position, feature, row) if len(faults) == before else None
+    return ImportedNode(row.node_id, kind, layer, position, feature, row) if len(faults) == before else None
 
 
-def _read_error(row: NodeRow, where: str, faults: list[str]) -> _Node | None:
+def _read_error(row: NodeRow, where: str, faults: list[str]) -> ImportedNode | None:
     text = str(row.layer)
     if not text.isascii() or not text.isdigit() or int(text) > MAX_LAYERS:
         faults.append(f"{where}.layer: {row.layer!r}, expected a layer number")
@@ -134,112 +122,15 @@ def _read_error(row: NodeRow, where: str, faults: list[str]) -> _Node | None:
     new, old = f"{layer}_-1_{row.ctx_idx}", f"0_{layer}_{row.ctx_idx}"
     # foreign spellings without a layer stay as they are
     node_id = new if row.node_id == old else row.node_id
-    return _Node(node_id, NodeKind.ERROR, layer, row.ctx_idx, -1, row)
+    return ImportedNode(node_id, NodeKind.ERROR, layer, row.ctx_idx, -1, row)
 
 
-def _refuse_duplicates(nodes: Sequence[_Node], faults: list[str]) -> None:
+def _refuse_duplicates(nodes: Sequence[ImportedNode], faults: list[str]) -> None:
     counts = Counter(node.node_id for node in nodes)
     faults.extend(f"nodes: id {node_id!r} stands {n} times" for node_id, n in counts.items() if n > 1)
 
 
-class _LinkEnds:
-    """Finds the nodes that links mean."""
-
-    def __init__(self, nodes: Sequence[_Node]) -> None:
-        self.nodes = nodes
-        self.by_file_id: dict[str, list[int]] = {}  # ids as the file spells them, each with one or two nodes
-        for index, node in enumerate(nodes):
-            self.by_file_id.setdefault(node.row.node_id, []).append(index)
-
-    def resolve(self, links: Sequence[LinkRow], faults: list[str]) -> tuple[list[tuple[int, int]], list[int]]:
-        """Source and target node of every link, and the links that were set aside as ambiguous."""
-        pairs: list[tuple[int, int]] = []
-        unsure: list[int] = []
-        for i, link in enumerate(links):
-            sources, targets = self.by_file_id.get(link.source), self.by_file_id.get(link.target)
-            if sources is None or targets is None:
-                end = "source" if sources is None else "target"
-                faults.append(f"links[{i}].{end}: no node {getattr(link, end)!r}")
-                pairs.append((-1, -1))
-                continue
-            # nothing flows into an error, so that a target is the feature of the two
-            target = next((t for t in targets if self.nodes[t].kind != NodeKind.ERROR), targets[0])
-            pairs.append((sources[0], target))
-            if len(sources) > 1:
-                unsure.append(i)
-        aside = self._settle(links, pairs, unsure) if unsure and not faults else []
-        self._refuse_repeats(pairs, set(aside), faults)
-        return pairs, aside
-
-    def _settle(self, links: Sequence[LinkRow], pairs: list[tuple[int, int]], unsure: list[int]) -> list[int]:
-        """Decide ambiguous sources in `pairs`; returns the links that nothing decides."""
-        rows: dict[int, list[int]] = {}  # links of each target, in file order
-        for i, (_, target) in enumerate(pairs):
-            rows.setdefault(target, []).append(i)
-        ordered = self._in_node_order(pairs, rows, set(unsure))
-        aside = []
-        for i in unsure:
-            feature, error = sorted(self.by_file_id[links[i].source], key=lambda n: self.nodes[n].kind)
-            target = pairs[i][1]
-            twins = [j for j in rows[target] if links[j].source == links[i].source]
-            source: int | None = None
-            if self.nodes[target].kind == NodeKind.FEATURE and self.nodes[target].layer <= self.nodes[error].layer:
-                source = feature  # an error writes to its own layer, which the target has already read
-            elif len(twins) == 2 and ordered:
-                source = feature if i == twins[0] else error
-            elif ordered:
-                source = self._by_neighbours(i, rows[target], pairs, set(unsure), feature, error)
-            if source is None:
-                aside.append(i)
-            else:
-                pairs[i] = (source, target)
-        return aside
-
-    def _place(self, index: int) -> tuple[int, ...]:
-        """Place of a node in circuit-tracer's node order."""
-        node = self.nodes[index]
-        return (int(node.kind), node.layer, node.position, node.feature)
-
-    def _in_node_order(self, pairs: Sequence[tuple[int, int]], rows: Mapping[int, list[int]], unsure: set[int]) -> bool:
-        """Whether each target's links list their sources in node order, as circuit-tracer writes them."""
-        for row in rows.values():
-            places = [self._place(pairs[i][0]) for i in row if i not in unsure]
-            if places != sorted(places):
-                return False
-        return True
-
-    def _by_neighbours(
-        self,
-        link: int,
-        row: Sequence[int],
-        pairs: Sequence[tuple[int, int]],
-        unsure: set[int],
-        feature: int,
-        error: int,
-    ) -> int | None:
-        """The one of two sources that fits the order of a target's links, or None where both do."""
-        at = row.index(link)
-        before = [self._place(pairs[i][0]) for i in row[:at] if i not in unsure]
-        after = [self._place(pairs[i][0]) for i in row[at + 1 :] if i not in unsure]
-        fitting = [
-            n
-            for n in (feature, error)
-            if all(place < self._place(n) for place in before) and all(self._place(n) < place for place in after)
-        ]
-        return fitting[0] if len(fitting) == 1 else None
-
-    def _refuse_repeats(self, pairs: Sequence[tuple[int, int]], aside: set[int], faults: list[str]) -> None:
-        seen: dict[tuple[int, int], int] = {}
-        for i, pair in enumerate(pairs):
-            if i in aside or pair[0] < 0:
-                continue
-            if pair in seen:
-                source, target = (self.nodes[n].node_id for n in pair)
-                faults.append(f"links[{i}]: repeats links[{seen[pair]}] from {source!r} to {target!r}")
-            seen[pair] = i
-
-
-def _n_layers(nodes: Sequence[_Node], own: OwnBlock | None, faults: list[str]) -> int:
+def _n_layers(nodes: Sequence[ImportedNode], own: OwnBlock | None, faults: list[str]) -> int:
     """Layers of the model: as the file says, else enough for every feature and error, and for circuit-tracer's logits."""
     below = max((n.layer for n in nodes if n.kind in (NodeKind.FEATURE, NodeKind.ERROR)), default=-1)
     if own is not None:
@@ -250,14 +141,14 @@ def _n_layers(nodes: Sequence[_Node], own: OwnBlock | None, faults: list[str]) -
     return max(below + 1, logits - 1, 1)
 
 
-def _node_table(nodes: Sequence[_Node], n_layers: int, own: OwnBlock | None) -> NodeTable:
+def _node_table(nodes: Sequence[ImportedNode], n_layers: int, own: OwnBlock | None) -> NodeTable:
     layer = {NodeKind.EMBEDDING: -1, NodeKind.LOGIT: n_layers}
     bias = {} if own is None else own.bias
 
     def number(value: float | None) -> float:
         return np.nan if value is None else value
 
-    def activation(node: _Node) -> float:
+    def activation(node: ImportedNode) -> float:
         if node.kind == NodeKind.LOGIT:
             return number(node.row.token_prob)
         return number(node.row.activation) if node.kind == NodeKind.FEATURE else np.nan
@@ -273,7 +164,7 @@ def _node_table(nodes: Sequence[_Node], n_layers: int, own: OwnBlock | None) -> 
     )
 
 
-def _refuse_cycle(nodes: Sequence[_Node], edges: EdgeTable, table: NodeTable, faults: list[str]) -> None:
+def _refuse_cycle(nodes: Sequence[ImportedNode], edges: EdgeTable, table: NodeTable, faults: list[str]) -> None:
     """Add a fault if the links run in a circle."""
     if (table.layer[edges.target] > table.layer[edges.source]).all():
         return
@@ -288,7 +179,7 @@ def _refuse_cycle(nodes: Sequence[_Node], edges: EdgeTable, table: NodeTable, fa
         left = remaining
 
 
-def _token_ids(nodes: Sequence[_Node], n_pos: int, own: OwnBlock | None, name: str) -> tuple[int, ...]:
+def _token_ids(nodes: Sequence[ImportedNode], n_pos: int, own: OwnBlock | None, name: str) -> tuple[int, ...]:
     if own is not None and own.token_ids:
         if len(own.token_ids) != n_pos:
             refuse(
@@ -306,7 +197,7 @@ def _provenance(document: GraphDocument, own: OwnBlock | None) -> Mapping[str, A
 
 
 def _extra(
-    document: GraphDocument, nodes: Sequence[_Node], edges: EdgeTable, kept: Sequence[Any], aside: Sequence[Any]
+    document: GraphDocument, nodes: Sequence[ImportedNode], edges: EdgeTable, kept: Sequence[Any], aside: Sequence[Any]
 ) -> Mapping[str, Any]:
     """What the file holds beyond the graph.
 

@@ -9,10 +9,9 @@ Source: Ameisen et al. 2025, "Circuit Tracing" (transformer-circuits.pub); forma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,35 +21,16 @@ from tracescribe.tracer.architectures.base import READ_POINTS, WRITE_POINTS
 from tracescribe.tracer.errors import TranscoderFormatError, TranscoderMismatchError
 from tracescribe.tracer.fingerprints import sha256_folder
 from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.transcoder_folder import (
+    CROSS_LAYER,
+    EncoderLayer,
+    TranscoderKind,
+    read_config,
+    read_hook,
+    read_layers,
+)
 
-TranscoderKind = Literal["cross_layer_transcoder"]
-"""Kinds that can be opened. Per-layer sets are recognised and refused by name."""
-
-_CLT: TranscoderKind = "cross_layer_transcoder"
-_PER_LAYER = "transcoder_set"
 _FILES = ("config.yaml", "W_enc_*.safetensors", "W_dec_*.safetensors")
-_MAX_LAYERS = 1000  # far above any model: a bound for hostile folders
-
-FULL_CHECK_BYTES = 64 << 20
-"""Decoder files up to this size are checked in full on opening; of larger ones each row when it is read, since a
-public CLT's decoders take minutes to read through."""
-
-
-@dataclass(frozen=True, eq=False)
-class EncoderLayer:
-    """The encoder of one layer, in float32.
-
-    Attributes:
-        weight: `[n_features, d_model]`.
-        bias: `[n_features]`.
-        threshold: `[n_features]` for JumpReLU, None for ReLU.
-        decoder_bias: `[d_model]`, added to what is written to this layer.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    threshold: Tensor | None
-    decoder_bias: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +121,11 @@ def load_transcoders(name_or_path: str | Path) -> TranscoderSet:
     """
     is_embedded = str(name_or_path) == embedded.MODEL_ID
     path = embedded.transcoder_dir() if is_embedded else Path(name_or_path)
-    config = _read_config(path)
+    config = read_config(path)
     faults: list[str] = []
-    layers = _read_layers(path, faults)
-    reads = _hook(config, "feature_input_hook", READ_POINTS, faults)
-    writes = _hook(config, "feature_output_hook", WRITE_POINTS, faults)
+    layers = read_layers(path, faults)
+    reads = read_hook(config, "feature_input_hook", READ_POINTS, faults)
+    writes = read_hook(config, "feature_output_hook", WRITE_POINTS, faults)
     if config.get("activation") == "relu" and any(layer.threshold is not None for layer in layers):
         faults.append("config.yaml says activation: relu, but thresholds are stored")
     if faults:
@@ -153,7 +133,7 @@ def load_transcoders(name_or_path: str | Path) -> TranscoderSet:
     return TranscoderSet(
         transcoder_id=embedded.MODEL_ID if is_embedded else path.resolve().name,
         path=path,
-        kind=_CLT,
+        kind=CROSS_LAYER,
         sha256=sha256_folder(path, _FILES),
         reads=reads,
         writes=writes,
@@ -184,116 +164,3 @@ def check_fit(model: LanguageModel, transcoders: TranscoderSet) -> None:
             f"transcoders {transcoders.transcoder_id!r}{named} do not fit model {model.model_id!r}: "
             f"{'; '.join(faults)}; choose the set that was trained on this model"
         )
-
-
-def _read_config(path: Path) -> Mapping[str, Any]:
-    """The folder's configuration, of a kind that can be opened."""
-    import yaml
-
-    if not path.is_dir():
-        raise TranscoderFormatError(f"no transcoder folder {str(path)!r}; give a folder or {embedded.MODEL_ID!r}")
-    file = path / "config.yaml"
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TranscoderFormatError(f"transcoder folder {path} has no config.yaml") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise TranscoderFormatError(f"cannot read {file}: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, dict):
-        raise TranscoderFormatError(f"{file} holds {type(config).__name__}, expected a mapping")
-    kind = config.get("model_kind")
-    if kind == _PER_LAYER:
-        raise TranscoderFormatError(f"{file}: per-layer transcoders ({kind}) are not supported yet; use a {_CLT}")
-    if kind != _CLT:
-        raise TranscoderFormatError(f"{file}: model_kind is {kind!r}, expected {_CLT!r}")
-    if config.get("activation") not in (None, "relu", "jumprelu"):
-        raise TranscoderFormatError(
-            f"{file}: activation {config['activation']!r} is not supported yet; supported: relu, and JumpReLU by "
-            "stored thresholds"
-        )
-    if "transcoders" in config:
-        raise TranscoderFormatError(f"{file}: a list of weight files ('transcoders') is not supported yet for a {_CLT}")
-    return config
-
-
-def _hook(config: Mapping[str, Any], key: str, known: tuple[str, ...], faults: list[str]) -> str:
-    name = config.get(key)
-    if name not in known:
-        faults.append(f"config.yaml: {key} is {name!r}, expected one of {', '.join(known)}")
-    return str(name)
-
-
-def _read_layers(path: Path, faults: list[str]) -> list[EncoderLayer]:
-    """Every layer's encoder, faults collected; decoders are checked by shape, their numbers when they are read."""
-    n_layers = next((n for n in range(_MAX_LAYERS) if not (path / f"W_enc_{n}.safetensors").is_file()), _MAX_LAYERS)
-    if not n_layers:
-        faults.append("no W_enc_0.safetensors")
-    stray = [p.name for p in path.glob("W_enc_*.safetensors") if not _is_layer_of(p.name, n_layers)]
-    faults.extend(f"{name} follows no W_enc_{n_layers}.safetensors" for name in sorted(stray))
-    layers = [layer for n in range(n_layers) if (layer := _read_layer(path, n, n_layers, faults)) is not None]
-    widths = {int(layer.weight.shape[1]) for layer in layers}
-    if len(widths) > 1:
-        faults.append(f"layers differ in d_model: {sorted(widths)}")
-    return layers
-
-
-def _is_layer_of(name: str, n_layers: int) -> bool:
-    return name in {f"W_enc_{n}.safetensors" for n in range(n_layers)}
-
-
-def _read_layer(path: Path, layer: int, n_layers: int, faults: list[str]) -> EncoderLayer | None:
-    from safetensors import SafetensorError, safe_open
-
-    name = f"W_enc_{layer}.safetensors"
-    try:
-        with safe_open(path / name, "pt") as handle:
-            keys: list[str] = handle.keys()
-            stored = {key: cast(Tensor, handle.get_tensor(key)).float() for key in keys}
-    except (OSError, SafetensorError) as error:
-        faults.append(f"{name} cannot be read ({error})")
-        return None
-    wanted = {"W_enc": 2, "b_enc": 1, "b_dec": 1, "threshold": 1}
-    tensors: dict[str, Tensor] = {}
-    before = len(faults)
-    for key, rank in wanted.items():
-        tensor = stored.get(f"{key}_{layer}")
-        if tensor is None:
-            if key != "threshold":
-                faults.append(f"{name}: no {key}_{layer}")
-            continue
-        if tensor.dim() != rank:
-            faults.append(f"{name}: {key}_{layer} has shape {list(tensor.shape)}, expected {rank} axes")
-        elif not torch.isfinite(tensor).all():
-            faults.append(f"{name}: {key}_{layer} is not finite")
-        tensors[key] = tensor
-    if len(faults) > before:
-        return None
-    n_features, d_model = tensors["W_enc"].shape
-    expected = {"b_enc": (n_features,), "b_dec": (d_model,), "threshold": (n_features,)}
-    for key, shape in expected.items():
-        if key in tensors and tuple(tensors[key].shape) != shape:
-            faults.append(f"{name}: {key}_{layer} has shape {list(tensors[key].shape)}, expected {list(shape)}")
-    _check_decoder(path, layer, (n_features, n_layers - layer, d_model), faults)
-    return EncoderLayer(tensors["W_enc"], tensors["b_enc"], tensors.get("threshold"), tensors["b_dec"])
-
-
-def _check_decoder(path: Path, layer: int, shape: tuple[int, int, int], faults: list[str]) -> None:
-    """Presence and shape of one layer's decoder; its rows are checked as they are read."""
-    from safetensors import SafetensorError, safe_open
-
-    name, key = f"W_dec_{layer}.safetensors", f"W_dec_{layer}"
-    try:
-        with safe_open(path / name, "pt") as handle:
-            keys: list[str] = handle.keys()
-            found = handle.get_slice(key).get_shape() if key in keys else None
-            small = found is not None and (path / name).stat().st_size <= FULL_CHECK_BYTES
-            finite = not small or bool(torch.isfinite(cast(Tensor, handle.get_tensor(key))).all())
-    except (OSError, SafetensorError) as error:
-        faults.append(f"{name} cannot be read ({error})")
-        return
-    if found is None:
-        faults.append(f"{name}: no {key}")
-    elif tuple(found) != shape:
-        faults.append(f"{name}: {key} has shape {list(found)}, expected {list(shape)}")
-    if not finite:
-        faults.append(f"{name}: {key} is not finite")

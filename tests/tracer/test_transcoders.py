@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.tracer.tiny_pair import TinyShape, make_pair, write_transcoders
-from tracescribe.tracer import transcoders as module
+from tracescribe.tracer import transcoder_folder
 from tracescribe.tracer.errors import TranscoderFormatError, TranscoderMismatchError
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit, load_transcoders
@@ -182,7 +182,7 @@ def test_all_faults_of_a_folder_come_in_one_error(folder: Path) -> None:
 
 
 def test_rows_of_large_decoders_are_checked_when_they_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FULL_CHECK_BYTES", 0)
+    monkeypatch.setattr(transcoder_folder, "FULL_CHECK_BYTES", 0)
     change(folder, "W_dec_0.safetensors", lambda t: t["W_dec_0"][2].fill_(float("nan")))
     clt = load_transcoders(folder)
     assert clt.decoder_rows(0, torch.tensor([1, 3])).isfinite().all()
