@@ -55,7 +55,7 @@ def examine(workspace: Path) -> tuple[Finding, ...]:
     )
     for name, check in checks:
         findings.append(_guarded(name, check))
-    findings += [*_keys(), _workspace(workspace)]
+    findings += [*_keys(), _llm_settings(), _workspace(workspace)]
     return tuple(findings)
 
 
@@ -185,6 +185,17 @@ def _keys() -> list[Finding]:
     return [
         Finding(key, "ok", "set") if os.environ.get(key) else Finding(key, "optional", "not set", cure) for key in KEYS
     ]
+
+
+def _llm_settings() -> Finding:
+    """Which settings of a language model the environment gives, by name; an address may hold a password."""
+    from tracescribe.agents.providers.settings import ENVIRONMENT
+
+    given = [variable for variable in ENVIRONMENT.values() if os.environ.get(variable)]
+    if given:
+        return Finding("language model", "ok", f"set: {', '.join(given)}")
+    cure = "only needed for --agent llm: give --provider and --llm-model"
+    return Finding("language model", "optional", "nothing set", cure)
 
 
 def _workspace(folder: Path) -> Finding:
