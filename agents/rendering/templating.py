@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _TEMPLATES = "tracescribe.agents.rendering"
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
-_MARKDOWN_BLOCK_START = re.compile(r"^(\s*)(\d+(?=[.)])|)([-+=.)])")
+_MARKDOWN_LIST_NUMBER = re.compile(r"^(\s*\d{1,9})([.)])(?=\s|$)")
+_MARKDOWN_BLOCK_START = re.compile(r"^(\s*)([-+](?=\s|$)|-(?=-)|=)")
 _MARKDOWN_BARE_LINK = re.compile(r"(?i)(https?|ftp|www)([:.])")
 
 
@@ -37,7 +38,8 @@ def escape_markdown(value: object) -> str:
         return str(value)
     text = visible_text(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = _MARKDOWN_SPECIAL.sub(r"\\\1", text)
-    text = _MARKDOWN_BLOCK_START.sub(r"\1\2\\\3", text)
+    text = _MARKDOWN_LIST_NUMBER.sub(r"\1\\\2", text)
+    text = _MARKDOWN_BLOCK_START.sub(r"\1\\\2", text)
     return _MARKDOWN_BARE_LINK.sub(lambda match: f"{match[1]}&#{ord(match[2])};", text)
 
 

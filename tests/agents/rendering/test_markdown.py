@@ -38,7 +38,7 @@ def test_hostile_text_makes_no_link_no_picture_and_no_html(
     "text",
     [
         "1. not a list", "- not a list", "# not a heading", "| a | b |", "`tick`", "**bold** _it_ ~~no~~", "<b>&amp;",
-        "[a](b)", "![a](b)", "$x$", "+ plus", "=====", "back\\slash \\* star", "a\n\n# b",
+        "[a](b)", "![a](b)", "$x$", "+ plus", "=====", "back\\slash \\* star", "a\n\n# b", "---", "- - -", "-", "12) x", "0.98", "+0.5",
     ],
 )  # fmt: skip
 def test_escaped_text_comes_out_as_it_went_in(text: str) -> None:
@@ -46,6 +46,10 @@ def test_escaped_text_comes_out_as_it_went_in(text: str) -> None:
     assert {token.type for token in tokens} <= {"paragraph_open", "paragraph_close", "inline", "text", "text_special"}
     shown = "".join(token.content for token in tokens if token.type.startswith("text"))
     assert shown == text.replace("\n", " ")
+
+
+def test_numbers_stay_readable() -> None:
+    assert [escape_markdown(text) for text in ("0.98", "+0.5", "−3.00", ".005")] == ["0.98", "+0.5", "−3.00", ".005"]
 
 
 def test_tables_keep_their_shape(hostile_report: CircuitReport, dallas_report: CircuitReport) -> None:
