@@ -38,12 +38,11 @@ def complete_with_retries(
             wait = error.retry_after
             if wait is None:
                 wait = min(settings.first_wait_seconds * 2 ** (attempt - 1), settings.longest_wait_seconds)
-            if attempt == settings.max_attempts or wait > settings.longest_wait_seconds:
-                raise type(error)(
-                    f"{error} (attempt {attempt} of {settings.max_attempts}, wait {wait:g} s, "
-                    f"at most {settings.longest_wait_seconds:g} s)",
-                    retry_after=error.retry_after,
-                ) from None
+            if attempt == settings.max_attempts:
+                raise type(error)(f"{error} (given up after {attempt} attempts)") from None
+            if wait > settings.longest_wait_seconds:
+                told = f"it asks to wait {wait:g} s, and at most {settings.longest_wait_seconds:g} s are waited"
+                raise type(error)(f"{error} ({told})", retry_after=wait) from None
             logger.info("attempt %d failed, waiting %.1f s: %s", attempt, wait, error)
         sleep(wait)
     raise AssertionError("max_attempts is at least 1")

@@ -183,9 +183,7 @@ def test_a_rate_limit_waits_as_long_as_it_is_told(rig: RigMaker, wire: Wire) -> 
 @both
 def test_a_wait_beyond_all_patience_is_given_up_at_once(rig: RigMaker, wire: Wire) -> None:
     made = rig(wire, in_turn([Reply(status=429, text="come back tomorrow", headers={"retry-after": "86400"})]))
-    with pytest.raises(
-        ProviderRateLimitError, match=r"come back tomorrow \(attempt 1 of 4, wait 86400 s, at most 60 s\)"
-    ):
+    with pytest.raises(ProviderRateLimitError, match=r"come back tomorrow \(it asks to wait 86400 s, and at most 60 s"):
         made.ask()
     assert made.waits == [] and made.server.calls == 1
 
@@ -201,7 +199,7 @@ def test_a_server_fault_passes(rig: RigMaker, wire: Wire, status: int) -> None:
 @both
 def test_a_server_that_stays_broken_is_a_failure_after_four_attempts(rig: RigMaker, wire: Wire) -> None:
     made = rig(wire, lambda _: Reply(status=500, text="oops"))
-    with pytest.raises(ProviderOverloadError, match=r"status 500: oops \(attempt 4 of 4"):
+    with pytest.raises(ProviderOverloadError, match=r"status 500: oops \(given up after 4 attempts\)"):
         made.ask()
     assert made.waits == [1.0, 2.0, 4.0] and made.server.calls == 4
     assert isinstance(made.log.events[-1], CallFailure)
