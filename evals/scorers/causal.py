@@ -26,7 +26,13 @@ METRICS = (
         "causal.false_discoveries", "false discoveries", "no supported claim is false", "pooled", higher_is_better=False
     ),
     Metric("causal.swap_precision", "swap precision", "every supported swap is true", "pooled"),
-    Metric("causal.wrongly_refuted", "wrongly refuted", "no true claim is refuted", "pooled", higher_is_better=False),
+    Metric(
+        "causal.wrongly_refuted",
+        "wrongly refuted",
+        "no true claim that features can show is refuted",
+        "pooled",
+        higher_is_better=False,
+    ),
     Metric("causal.decidable", "decidable", "gold can tell of every supported necessity, swap and edge", "pooled"),
 )
 _JUDGED = (NecessityClaim, SwapClaim, EdgeClaim)
@@ -40,7 +46,7 @@ def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) 
     decided = [(claim, true) for claim, true in supported if true is not None]
     right = sum(true for _, true in decided)
     swaps = [true for claim, true in decided if isinstance(claim, SwapClaim)]
-    true_outcomes = [judged.outcome for judged, true in truth if true]
+    shown = [judged.outcome for judged, true in truth if true and _shown_by_features(judged.claim, gold, matching)]
     known = known_effects(gold)
     found = {_effect_of(claim, matching) for claim, true in decided if true}
     return {
@@ -48,7 +54,7 @@ def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) 
         "causal.recall": Tally(len(known & found), len(known)),
         "causal.false_discoveries": Tally(len(decided) - right, len(decided)),
         "causal.swap_precision": Tally(sum(swaps), len(swaps)),
-        "causal.wrongly_refuted": Tally(true_outcomes.count("refuted"), len(true_outcomes)),
+        "causal.wrongly_refuted": Tally(shown.count("refuted"), len(shown)),
         "causal.decidable": Tally(len(decided), sum(isinstance(claim, _JUDGED) for claim, _ in supported)),
     }
 
@@ -82,6 +88,19 @@ def _effect_of(claim: Claim, matching: Matching) -> tuple[str, str] | None:
         owner = matching.owners.get(claim.supernode)
         return (claim.kind, owner) if owner is not None else None
     return None
+
+
+def _shown_by_features(claim: Claim, gold: GoldCircuit, matching: Matching) -> bool:
+    """Whether a true claim could have been shown by touching features; edges of gold always could."""
+    if not isinstance(claim, NecessityClaim | SwapClaim):
+        return True
+    owner = matching.owners.get(claim.supernode)
+    effects = gold.effects_of(owner) if owner is not None else None
+    if effects is None:
+        return False
+    if isinstance(claim, NecessityClaim):
+        return effects.necessary_by_features
+    return any(swap.shown_by_features for swap in effects.swaps_to(claim.expected_token))
 
 
 def _necessity_truth(claim: NecessityClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
