@@ -6,7 +6,8 @@ undecided features or of several concepts mixed) the claim counts neither way, a
 gold circuit that was seen to be complete a supernode of other features has no effect, and a claim that it has is false.
 
 Known effects are those that an agent that can only touch features could have shown: for each gold supernode that it is
-necessary, and that swapping it for some other value gives that value's answer.
+necessary, and that swapping it for some other value gives that value's answer. A refutation is wrong only if the claim
+is true and features could have shown it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ METRICS = (
     Metric(
         "causal.wrongly_refuted",
         "wrongly refuted",
-        "no true claim that features can show is refuted",
+        "no true claim is refuted",
         "pooled",
         higher_is_better=False,
     ),
