@@ -128,10 +128,10 @@ def run_intervention(request: InterventionRequest) -> InterventionOutcome:
 
 def _refuse_contradictions(request: InterventionRequest) -> None:
     edits = (*request.ablate, *request.scale, *request.set_to)
-    if not edits and request.swap_from is None:
-        raise InputError("nothing to edit; give --ablate, --scale, --set or --swap-from")
     if request.swap and request.swap_from is None:
         raise InputError("--swap says where, but not with what; give the donor prompt with --swap-from")
+    if not edits and request.swap_from is None:
+        raise InputError("nothing to edit; give --ablate, --scale, --set or --swap-from")
     if request.constrained_layers and request.mode != "constrained":
         raise InputError(f"--constrain belongs to --mode constrained, found --mode {request.mode}")
     if request.freeze_attention and request.mode != "open":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tracescribe.tracer.errors import InputError, OutputError
@@ -39,7 +40,10 @@ def default_report_folder(prompt: str) -> Path:
 
 
 def prepare_folder(folder: Path) -> Path:
-    """Create a folder if needed, and prove that files can be written to it, before any work is done.
+    """Prove that files can be written to a folder, before any work is done; nothing is left behind.
+
+    A folder that does not exist is created for the proof and removed again: whoever writes first creates it, so that a
+    call that fails leaves no empty folders.
 
     Returns:
         The absolute path.
@@ -48,15 +52,21 @@ def prepare_folder(folder: Path) -> Path:
         OutputError: the folder cannot be created or written to, or a file is in the way.
     """
     target = folder.expanduser().absolute()
-    created = _create(target)
+    created = _missing(target)
     try:
+        target.mkdir(parents=True, exist_ok=True)
         descriptor, probe = tempfile.mkstemp(dir=target, prefix=".writable-")
         os.close(descriptor)
         os.unlink(probe)
     except OSError as error:
+        raise OutputError(
+            f"cannot write to {target}: {error.strerror or error}; "
+            "choose another folder with --out, or change its permissions"
+        ) from error
+    finally:
         for path in created:
-            path.rmdir()
-        raise _unwritable(target, error) from error
+            with suppress(OSError):  # never created, or somebody else's by now
+                path.rmdir()
     return target
 
 
@@ -105,21 +115,11 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
         ) from error
 
 
-def _create(folder: Path) -> list[Path]:
-    """Create a folder with its parents; returns what was created, innermost first."""
+def _missing(folder: Path) -> list[Path]:
+    """The folder and its parents that do not exist, innermost first."""
     missing: list[Path] = []
-    at = folder
-    try:
-        while not at.exists():
-            missing.append(at)
-            at = at.parent
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path):
+            break
+        missing.append(path)
     return missing
-
-
-def _unwritable(folder: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write to {folder}: {error.strerror or error}; choose another folder with --out, or change its permissions"
-    )

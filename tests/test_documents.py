@@ -11,6 +11,7 @@ import typer.main
 from tracescribe.agents.claims import CLAIM_KINDS
 from tracescribe.evals.scores import METRICS
 from tracescribe.runs.cli import app
+from tracescribe.tracer.models import LanguageModel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -101,3 +102,10 @@ def test_nothing_names_the_machine_it_was_written_on() -> None:
             if suspicious.search(path.read_text(encoding="utf-8")):
                 found.append("/".join(inside))
     assert found == []
+
+
+def test_every_prompt_in_the_readme_is_in_the_vocabulary(embedded_model: LanguageModel) -> None:
+    prompts = set(re.findall(r'--(?:prompt|swap-from) "([^"]+)"', _text("README.md"))) - {"..."}
+    assert prompts
+    for prompt in prompts:
+        assert len(embedded_model.encode(prompt)) > 1

@@ -26,15 +26,15 @@ def assert_refused(done: subprocess.CompletedProcess[str], code: int, *told: str
         assert part in errors[0]
 
 
-def files_under(folder: Path) -> list[Path]:
-    """Every file below a folder."""
-    return [path for path in folder.rglob("*") if path.is_file()]
+def left_behind(folder: Path) -> list[Path]:
+    """Every file and folder below a folder, but for the one that the command ran in."""
+    return [path for path in folder.rglob("*") if path != folder / "here"]
 
 
 def test_unknown_model(tracescribe: CommandLine, tmp_path: Path) -> None:
     done = tracescribe("trace", "-p", DALLAS, "--model", "embeded", "--out", str(tmp_path / "graph.json"))
     assert_refused(done, 2, "no model 'embeded'", "check the spelling")
-    assert files_under(tmp_path) == []
+    assert left_behind(tmp_path) == []
 
 
 def test_transcoders_of_the_wrong_shape(tracescribe: CommandLine, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_transcoders_of_the_wrong_shape(tracescribe: CommandLine, tmp_path: Path
         save_file(cut, path)
     done = tracescribe("interpret", "-p", DALLAS, "--transcoders", str(narrow), "--out", str(tmp_path / "report"))
     assert_refused(done, 2, "128", "64")
-    assert files_under(tmp_path / "report") == []
+    assert not (tmp_path / "report").exists()
 
 
 def test_truncated_graph_file(tracescribe: CommandLine, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_truncated_graph_file(tracescribe: CommandLine, tmp_path: Path) -> None:
     cut.write_text(text[: len(text) // 2], encoding="utf-8")
     done = tracescribe("interpret", "--graph", str(cut), "--out", str(tmp_path / "report"))
     assert_refused(done, 2, "cut.json")
-    assert files_under(tmp_path / "report") == []
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_prompts_that_cannot_be_read(
 ) -> None:
     done = tracescribe("interpret", "--prompt", prompt, "--out", str(tmp_path / "report"))
     assert_refused(done, 2, *told)
-    assert files_under(tmp_path) == []
+    assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize("command", [("demo",), ("interpret", "-p", DALLAS)], ids=["demo", "interpret"])
@@ -92,7 +92,7 @@ def test_output_folder_that_cannot_be_written(
     done = tracescribe(*command, "--out", str(tmp_path / "taken" / "report"))
     assert_refused(done, 1, "cannot write to", "choose another folder with --out")
     assert "✓" not in done.stderr, "work was done before the folder was tried"
-    assert files_under(tmp_path) == [tmp_path / "taken"]
+    assert left_behind(tmp_path) == [tmp_path / "taken"]
 
 
 def test_debug_shows_where(tracescribe: CommandLine) -> None:

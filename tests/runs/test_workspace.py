@@ -19,16 +19,20 @@ from tracescribe.runs.workspace import (
 from tracescribe.tracer.errors import InputError, OutputError
 
 
-def test_a_folder_is_created_with_its_parents_and_left_empty(tmp_path: Path) -> None:
-    folder = prepare_folder(tmp_path / "a" / "b")
-    assert folder == tmp_path / "a" / "b"
-    assert list(folder.iterdir()) == []
+def test_a_folder_is_proved_writable_and_nothing_is_left(tmp_path: Path) -> None:
+    assert prepare_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine").write_text("", encoding="utf-8")
+    prepare_folder(tmp_path / "a" / "b")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine"]
 
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine", encoding="utf-8")
-    with pytest.raises(OutputError, match=r"cannot write to .*taken/report: .*; choose another folder with --out"):
-        prepare_folder(tmp_path / "taken" / "report")
+    for folder in ("taken", "taken/report", "taken/report/deeper"):
+        with pytest.raises(OutputError, match=rf"cannot write to .*{folder}: .*; choose another folder with --out"):
+            prepare_folder(tmp_path / folder)
     assert (tmp_path / "taken").read_text(encoding="utf-8") == "mine"
 
 
