@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.circuit_edges import circuit_edges
+from tracescribe.agents.claims import Claim, NecessityClaim, SteeringClaim, SwapClaim
+from tracescribe.agents.findings import Supernode, Verdict
 from tracescribe.agents.report import CircuitReport, Cost, Provenance, Unexplained, validate_report
 from tracescribe.agents.state import LoopState
 from tracescribe.agents.story import tell_story
@@ -40,7 +42,7 @@ def assemble_report(
         ReportError: the parts do not fit together; a fault of the proposer or of the loop, never of the case.
     """
     survey = state["survey"]
-    supernodes = state["supernodes"]
+    supernodes = mark_rejected(state["supernodes"], state["claims"], state["verdicts"])
     provenance = _provenance(tools, proposer, settings)
     report = CircuitReport(
         report_id=sha256_json(provenance.model_dump(mode="json") | {"case": tools.case.case_id})[:16],
@@ -65,6 +67,23 @@ def assemble_report(
     )
     validate_report(report)
     return report
+
+
+def mark_rejected(
+    supernodes: Sequence[Supernode], claims: Sequence[Claim], verdicts: Sequence[Verdict]
+) -> tuple[Supernode, ...]:
+    """The supernodes, those marked that were tested by interventions of their own and failed every one of them."""
+    outcome = {verdict.claim_id: verdict.outcome for verdict in verdicts}
+    marked = []
+    for supernode in supernodes:
+        found = {
+            outcome[claim.claim_id]
+            for claim in claims
+            if isinstance(claim, NecessityClaim | SwapClaim | SteeringClaim)
+            and claim.supernode == supernode.supernode_id
+        }
+        marked.append(supernode.model_copy(update={"rejected": found == {"refuted"}}))
+    return tuple(marked)
 
 
 def _provenance(tools: CaseTools, proposer: Proposer, settings: LoopSettings) -> Provenance:
@@ -107,6 +126,11 @@ def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplai
     why = tools.why_untestable()
     if why is not None:
         notes.append(f"nothing was tested: {why}")
+    if survey.screened:
+        notes.append(
+            f"{len(survey.screened)} features have little or no influence in the graph and entered because the answer needs "
+            "them: each left-out feature was switched off once; no necessity is claimed of what entered so"
+        )
     if tools.store is None:
         notes.append("no corpus evidence: labels rest on the graph alone")
     scores = survey.full.scores
@@ -114,7 +138,7 @@ def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplai
         error_influence=survey.error_influence,
         replacement_score=scores.replacement if scores is not None else None,
         completeness_score=scores.completeness if scores is not None else None,
-        features_left_out=sum(node not in grouped for node in survey.features),
+        features_left_out=sum(node not in grouped for node in survey.kept),
         notes=tuple(notes),
     )
 

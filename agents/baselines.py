@@ -18,7 +18,6 @@ from tracescribe.agents.hypotheses import HypothesisSettings, propose_claims
 from tracescribe.agents.loop import LoopAgent, LoopSettings
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureNode, NodeKind
-from tracescribe.tracer.prune import node_influence
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -75,7 +74,6 @@ class BaselineProposer:
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
         """Groups by the rule of the name."""
         features = self._features(tools, survey)
-        influence = _influence(survey)
         groups: dict[int, list[FeatureNode]] = {}
         rng = tools.rng("baseline groups")
         n_groups = max(1, round(len(features) ** 0.5))
@@ -88,7 +86,7 @@ class BaselineProposer:
                 case "token-position":
                     key = node.position
             groups.setdefault(key, []).append(node)
-        weight = {key: sum(influence[node] for node in nodes) for key, nodes in groups.items()}
+        weight = {key: sum(survey.influence[node] for node in nodes) for key, nodes in groups.items()}
         text = {(label.layer, label.feature): label.text for label in labels}
         return Proposal(
             tuple(
@@ -120,19 +118,13 @@ class BaselineProposer:
     def _features(self, tools: CaseTools, survey: Survey) -> Sequence[FeatureNode]:
         match self.name:
             case "top-influence":
-                return survey.features[: self.n_top]
+                return survey.kept[: self.n_top]
             case "token-position":
-                return survey.features
+                return survey.kept
             case "random":
                 pool = [survey.full.feature_node(int(i)) for i in survey.full.of_kind(NodeKind.FEATURE)]
-                chosen = tools.rng("baseline features").permutation(len(pool))[: len(survey.features)]
+                chosen = tools.rng("baseline features").permutation(len(pool))[: len(survey.kept)]
                 return [pool[int(i)] for i in chosen]
-
-
-def _influence(survey: Survey) -> dict[FeatureNode, float]:
-    """Influence of every feature of the unpruned graph, by node."""
-    influence = node_influence(survey.full)
-    return {node: float(influence[index]) for node, index in survey.full.node_of_feature.items()}
 
 
 def baseline_agent(name: BaselineName, settings: LoopSettings | None = None) -> LoopAgent:

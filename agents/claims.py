@@ -15,8 +15,8 @@ MIN_LOG_PROBABILITY_DROP = math.log(2)
 MIN_RECOVERED = 0.5
 """Sufficiency: share of the target's probability that the circuit alone must keep."""
 MIN_SWAP_PROBABILITY = 0.5
-"""Swap: gain in the donor answer's probability, beyond what adding the donor's features without clearing the supernode
-brings; at one half the swap alone makes it the model's answer."""
+"""Swap: gain in the donor answer's probability, as far as taking the supernode away has a part in it (see
+`experiments`); at one half it is the model's answer."""
 MIN_RELATIVE_CHANGE = 0.25
 """Edge: share of the destination's activation that the source must account for."""
 MIN_STEERING_CHANGE = math.log(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,11 @@ from tracescribe.tracer.statistics import Float64Array, bootstrap_interval
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
     from tracescribe.tracer.interventions import InterventionResult
+
+
+FULL_OWN_PART = math.log(2)
+"""Nats from which a supernode's removal counts as having its part in a swap: it at least doubles the odds of the donor's
+answer against the old one, beyond what the donor's features alone do."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +161,8 @@ def effects_of(
             effects = (edited - clean) * (1.0 if claim.direction == "up" else -1.0)
         case SwapClaim():
             clean, edited = _of_token(tools, claim.expected_token, result)
-            # the last row has the donor's features added and nothing cleared: what that brings says nothing about the
-            # supernode, so a supernode that is silent in this prompt has exactly no effect
-            added = float(np.exp(edited[-1]))
-            effects = np.exp(edited) - max(float(np.exp(clean)), added)
+            effects = np.exp(edited) - np.exp(clean)
+            effects[0] *= _own_part(_own_nats(tools, claim, result))
         case SufficiencyClaim():
             clean, edited = _of_token(tools, claim.target_token, result)
             # the last row has nothing left: what it gives is not the circuit's doing
@@ -182,7 +186,28 @@ def effects_of(
     }
     if isinstance(claim, SwapClaim):
         details["probability_added_alone"] = float(np.exp(edited[-1]))
+        details["own_part_nats"] = _own_nats(tools, claim, result)
     return effects, details
+
+
+def _own_nats(tools: CaseTools, claim: SwapClaim, result: InterventionResult) -> float:
+    """What switching the members off adds to a swap, in nats of the odds of the donor's answer against the old one.
+
+    The last row has the donor's features added and nothing taken away.
+    """
+    old = int(result.clean_log_probabilities.argmax())
+    new = tools.model.token_id(claim.expected_token)
+    odds = result.log_probabilities[:, new] - result.log_probabilities[:, old]
+    return float(odds[0] - odds[-1])
+
+
+def _own_part(own_nats: float) -> float:
+    """Share of a swap's gain that counts, 0 to 1.
+
+    Bringing in the donor's features may give the donor's answer whatever is taken away for them. Where the supernode's
+    removal has no part in it (it is silent, or stands by), the gain is not its doing.
+    """
+    return min(1.0, max(0.0, own_nats / FULL_OWN_PART))
 
 
 def _of_token(tools: CaseTools, token: str, result: InterventionResult) -> tuple[float, Float64Array]:

@@ -73,7 +73,9 @@ class Supernode(Frozen):
 
     Attributes:
         members: feature nodes. Embedding and logit nodes are not members; they are drawn from the graph itself.
-        influence: summed influence share of the members on the target logits, 0 to 1.
+        influence: summed influence share of the members on the target logits; above 1 where members feed each other.
+        rejected: every intervention that tested this supernode by itself was refuted: a guess that failed, kept in the
+            report as such, and no part of the circuit that the report stands by.
     """
 
     supernode_id: str = Field(pattern=r"^s[0-9]+$")
@@ -81,6 +83,7 @@ class Supernode(Frozen):
     role: Role
     members: tuple[FeatureAt, ...] = Field(min_length=1)
     influence: float = Field(default=0.0, ge=0)
+    rejected: bool = False
 
 
 def supernode_sha256(supernode: Supernode) -> str:

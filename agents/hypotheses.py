@@ -36,6 +36,7 @@ class HypothesisSettings:
         max_necessity: supernodes, by influence, claimed to be necessary.
         max_swapped: supernodes, by influence, for which donors are looked for. Outputs are among them: a supernode that
             says the answer must say the donor's answer once it is the donor's.
+        max_screened: supernodes with members that the screen brought in, for which donors are looked for besides.
         max_edges: edges, by weight.
         max_labels: labels, by influence of their features.
         min_edge_share: an edge is claimed if it is at least this share of what its destination receives.
@@ -44,6 +45,7 @@ class HypothesisSettings:
 
     max_necessity: int = 6
     max_swapped: int = 5
+    max_screened: int = 2
     max_edges: int = 5
     max_labels: int = 5
     min_edge_share: float = 0.2
@@ -70,12 +72,13 @@ def propose_claims(
     facts = graph_facts(survey.full)
     target = survey.target_token
     strong = [s for s in supernodes if s.influence >= settings.min_influence]
+    brought_in = [s for s in supernodes if any(m.node in survey.screened for m in s.members)]
     claims: list[Claim] = []
-    for supernode in [s for s in strong if s.role != "suppressor"][: settings.max_necessity]:
+    for supernode in [s for s in strong if s.role != "suppressor" and s not in brought_in][: settings.max_necessity]:
         claims.append(necessity(tools, facts, supernode, target))
     if tools.can_test:
-        movable = [s for s in strong if s.role != "suppressor"]
-        for supernode in movable[: settings.max_swapped]:
+        movable = [s for s in strong if s.role != "suppressor" and s not in brought_in][: settings.max_swapped]
+        for supernode in movable + brought_in[: settings.max_screened]:
             claims += [
                 swap_claim(tools, facts, supernode, donor, target)
                 for donor in find_donors(tools, facts, supernode, donor_settings)

@@ -1,6 +1,6 @@
 """The loop that every agent runs: a LangGraph graph with typed state, around one `Proposer`.
 
-    trace -> survey -> evidence -> label -> test_labels -> group -> hypothesise
+    trace -> survey -> screen -> evidence -> label -> test_labels -> group -> hypothesise
           -> register -> experiment -> judge -> revise -> (register again, or) report
 
 The proposer thinks (label, group, hypothesise, revise); everything else is code. A step that fails is recorded and the
@@ -35,6 +35,7 @@ __all__ = ["STEPS", "LoopAgent", "LoopSettings", "StepClock"]
 STEPS: tuple[str, ...] = (
     "trace",
     "survey",
+    "screen",
     "evidence",
     "label",
     "test_labels",
@@ -164,6 +165,13 @@ class _LoopRun:
 
         survey = make_survey(self.tools)
         found(f"{len(survey.features)} features, answer {survey.target_token!r}")
+        return LoopUpdate(survey=survey)
+
+    def _screen(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
+        from tracescribe.agents.screening import screen
+
+        survey = screen(self.tools, state["survey"])
+        found(f"{len(survey.screened)} features needed that the graph does not show")
         return LoopUpdate(survey=survey)
 
     def _evidence(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:

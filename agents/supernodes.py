@@ -113,7 +113,8 @@ def group_features(
     clusters = [cluster for cell in cells.values() for cluster in _cluster(facts, cell, settings.merge_similarity)]
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
     floor = settings.min_influence * max(weight.values(), default=0.0)
-    order = sorted((i for i in weight if weight[i] >= floor), key=lambda i: (-weight[i], clusters[i][0]))
+    needed = [i for i in weight if weight[i] >= floor or any(node in survey.screened for node in clusters[i])]
+    order = sorted(needed, key=lambda i: (-weight[i], clusters[i][0]))
     return tuple(
         Supernode(
             supernode_id=tools.new_supernode_id(),

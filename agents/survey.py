@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.report import TargetLogit
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
 
 
+COMPLETION_SHARE = 0.15
+"""A feature that pruning dropped comes back if it has this share of the influence of the strongest kept feature at its
+layer and position: pruning keeps what carries the graph, and so cuts through groups that share their work."""
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """The part of a graph that carries its influence.
@@ -22,18 +27,22 @@ class Survey:
     Attributes:
         full: the unpruned graph (for an imported graph: the graph as it came).
         graph: the pruned graph.
-        features: kept feature nodes, most influential first.
-        influence: of every kept feature node, the share of the target logits' influence that passes through it, 0 to 1.
+        kept: feature nodes that pruning kept, most influential first.
+        features: those, what completes them at their places, and what the screen brings in, in this order.
+        influence: of every feature node, the share of the target logits' influence that passes through it, 0 to 1.
         targets: output tokens, most probable first.
         error_influence: share of the influence that enters through error nodes, 0 to 1.
+        screened: nats that a feature brought in by the screen costs the target when switched off; see `screening`.
     """
 
     full: AttributionGraph
     graph: AttributionGraph
+    kept: tuple[FeatureNode, ...]
     features: tuple[FeatureNode, ...]
     influence: Mapping[FeatureNode, float]
     targets: tuple[TargetLogit, ...]
     error_influence: float
+    screened: Mapping[FeatureNode, float] = field(default_factory=dict)
 
     @property
     def target_token(self) -> str:
@@ -48,16 +57,28 @@ def make_survey(tools: CaseTools) -> Survey:
         AttributionError: the graph has a cycle.
     """
     full, graph = tools.full, tools.pruned
-    influence = node_influence(full)
-    kept = [(graph.feature_node(int(i)), graph.node_ids[int(i)]) for i in graph.of_kind(NodeKind.FEATURE)]
-    share = {node: float(influence[full.index(node_id)]) for node, node_id in kept}
+    values = node_influence(full)
+    influence = {node: float(values[index]) for node, index in full.node_of_feature.items()}
     # ties are broken by the node itself, so that the order never depends on how a file was sorted
-    ordered = sorted(share, key=lambda node: (-share[node], node))
+    ordered = sorted(influence, key=lambda node: (-influence[node], node))
+    members = set(graph.node_of_feature)
+    kept = tuple(node for node in ordered if node in members)
+    strongest: dict[tuple[int, int], float] = {}
+    for node in kept:
+        strongest.setdefault((node.layer, node.position), influence[node])
+    completing = tuple(
+        node
+        for node in ordered
+        if node not in members
+        and influence[node] > 0
+        and influence[node] >= COMPLETION_SHARE * strongest.get((node.layer, node.position), math.inf)
+    )
     return Survey(
         full=full,
         graph=graph,
-        features=tuple(ordered),
-        influence=share,
+        kept=kept,
+        features=kept + completing,
+        influence=influence,
         targets=_targets(tools),
         error_influence=error_influence_share(full),
     )

@@ -25,7 +25,7 @@ def told(report: CircuitReport, graph: AttributionGraph, outcome: Outcome | None
     if outcome == "untested":
         update |= {"effect": None, "q_value": None}
     verdicts = tuple(v.model_copy(update=update) if outcome else v for v in report.verdicts)
-    survey = Survey(graph, graph, (), {}, report.targets, 0.0)
+    survey = Survey(graph, graph, (), (), {}, report.targets, 0.0)
     return tell_story(
         survey,
         LoopState(

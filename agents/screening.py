@@ -1,0 +1,42 @@
+"""The screen: features that the model needs, though the graph gives them no influence.
+
+A graph is made with attention held as it is, so a feature that works by steering attention has no edge to show for it.
+Switching every left-out feature off once, with attention recomputed, finds such features. The screen looks; it tests
+nothing: no verdict rests on it, and no claim that a supernode is necessary is made of features that it brought in, since
+that would be tested by the very act that suggested it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tracescribe.agents.survey import Survey
+from tracescribe.tracer.edits import ablation
+
+if TYPE_CHECKING:
+    from tracescribe.agents.case_tools import CaseTools
+
+MIN_SCREEN_DROP = math.log(2)
+"""Nats of the target's log-probability that a left-out feature must cost: the bar that necessity claims have, too."""
+
+
+def screen(tools: CaseTools, survey: Survey) -> Survey:
+    """The survey with the features that the screen brings in; the same survey where nothing can be run.
+
+    Raises:
+        BudgetExceededError: the forward passes are used up.
+    """
+    if not tools.can_test or not survey.targets:
+        return survey
+    known = set(survey.features)
+    left_out = [n for n in tools.active_features() if n not in known and n in survey.full.node_of_feature]
+    if not left_out:
+        return survey
+    result = tools.intervene([ablation([node]) for node in left_out])
+    target = int(survey.full.nodes.feature[survey.full.index(survey.targets[0].node_id)])
+    drops = float(result.clean_log_probabilities[target]) - result.log_probabilities[:, target]
+    found = {n: float(drop) for n, drop in zip(left_out, drops, strict=True) if float(drop) >= MIN_SCREEN_DROP}
+    ordered = sorted(found, key=lambda node: (-found[node], node))
+    return replace(survey, features=(*survey.features, *ordered), screened=found)
