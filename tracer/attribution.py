@@ -159,7 +159,7 @@ def trace_replacement(
     token_ids = tuple(int(t) for t in replacement.tokens)
     tokens = tuple(model.token_text(t) for t in token_ids)
     return AttributionGraph(
-        prompt="".join(tokens),
+        prompt=str(model.tokenizer.decode(list(token_ids))),
         tokens=tokens,
         token_ids=token_ids,
         n_layers=replacement.n_layers,

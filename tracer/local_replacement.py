@@ -9,8 +9,6 @@ Source: Ameisen et al. 2025, "Circuit Tracing" (transformer-circuits.pub/2025/at
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from tracescribe.tracer.architectures.base import Architecture, Block
 from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.module_hooks import Hook, hooked
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit
 
 
@@ -93,8 +92,6 @@ def replace_locally(
 ) -> LocalReplacement:
     """Run a prompt once and freeze it.
 
-    Hooks sit on the model's modules while it runs: one thread per model at a time.
-
     Args:
         model: the model.
         transcoders: a set that fits it.
@@ -148,41 +145,40 @@ class _Seen:
 
 
 def _run(model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor) -> _Seen:
-    architecture, seen = model.architecture, cast("dict[tuple[str, int], Tensor]", {})
-    with _hooks() as hook:
-        for n, block in enumerate(architecture.blocks):
-            hook(block.attention_norm.module, lambda x, y, n=n: seen.__setitem__(("pre", n), x))
-            hook(block.mlp_norm.module, lambda x, y, n=n: seen.__setitem__(("mid", n), x))
-            hook(block.write_modules[transcoders.writes], lambda x, y, n=n: seen.__setitem__(("out", n), y))
-        hook(architecture.final_norm.module, lambda x, y: seen.__setitem__(("final", 0), x))
-        output = cast(Any, model.hf)(tokens[None], output_attentions=True, use_cache=False)
+    seen: dict[tuple[str, int], Tensor] = {}
+
+    def keep_input(name: str, layer: int) -> Hook:
+        def hook(x: Tensor | None, output: Any) -> None:
+            assert x is not None, "norms are called with a positional input"
+            seen[name, layer] = x[0].float()
+
+        return hook
+
+    def keep_output(name: str, layer: int, item: int | None = None) -> Hook:
+        def hook(x: Tensor | None, output: Any) -> None:
+            seen[name, layer] = (output if item is None else output[item])[0].float()
+
+        return hook
+
+    hooks: list[tuple[nn.Module, Hook]] = [(model.architecture.final_norm.module, keep_input("final", 0))]
+    for n, block in enumerate(model.architecture.blocks):
+        hooks += [
+            (block.attention_norm.module, keep_input("pre", n)),
+            (block.attention, keep_output("pattern", n, 1)),  # eager attention gives its pattern beside its output
+            (block.mlp_norm.module, keep_input("mid", n)),
+            (block.write_modules[transcoders.writes], keep_output("out", n)),
+        ]
+    with hooked(hooks):
+        output = cast(Any, model.hf)(tokens[None], use_cache=False)
     layers = range(model.n_layers)
     return _Seen(
         resid_pre=[seen["pre", n] for n in layers],
         resid_mid=[seen["mid", n] for n in layers],
         written=[seen["out", n] for n in layers],
         resid_final=seen["final", 0],
-        patterns=[pattern[0].float() for pattern in output.attentions],
+        patterns=[seen["pattern", n] for n in layers],
         logits=output.logits[0, -1].float(),
     )
-
-
-@contextmanager
-def _hooks() -> Iterator[Any]:
-    """Yields a function that watches a module's first input and its output; every hook is removed at the end."""
-    handles = []
-
-    def watch(module: nn.Module, keep: Any) -> None:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            keep(inputs[0][0].detach().float(), output[0].detach().float())
-
-        handles.append(module.register_forward_hook(hook))
-
-    try:
-        yield watch
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _read_features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -327,6 +328,7 @@ def test_a_text_prompt_and_its_tokens_give_one_graph(pair: Pair) -> None:
     assert by_text.tokens == ("<bos>", "w5", "w9", "w12")
     assert by_text.token_ids == by_ids.token_ids == (0, 5, 9, 12)
     assert by_text.prompt == "w5 w9 w12"
+    assert by_ids.prompt == "<bos> w5 w9 w12"
     assert same_graph(by_text, by_ids)
     with pytest.raises(PromptError, match="'w99'"):
         attribute(model, transcoders, "w5 w99")
@@ -381,10 +383,22 @@ def test_transcoders_of_another_model_are_refused(pair: Pair, embedded_transcode
 
 def test_hooks_do_not_outlive_a_trace(pair: Pair) -> None:
     model, transcoders, tokens = pair
+
+    def hooks() -> int:
+        return sum(len(module._forward_hooks) for module in model.hf.modules())
+
+    before = hooks()
     attribute_tokens(model, transcoders, tokens)
-    # transformers itself leaves hooks behind when attention patterns are asked for: look for ours alone
-    hooks = [hook for module in model.hf.modules() for hook in module._forward_hooks.values()]
-    assert not [hook for hook in hooks if getattr(hook, "__module__", "").startswith("tracescribe")]
+    assert hooks() == before
+
+
+def test_two_threads_may_trace_with_one_model(pair: Pair) -> None:
+    model, transcoders, tokens = pair
+    prompts = [tokens[:n] for n in (4, 5, 6, 7, 8, 9)] * 2
+    alone = [attribute_tokens(model, transcoders, prompt) for prompt in prompts]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda prompt: attribute_tokens(model, transcoders, prompt), prompts))
+    assert all(same_graph(first, second) for first, second in zip(alone, together, strict=True))
 
 
 def test_the_embedded_model_conserves_and_answers(dallas_graph: AttributionGraph) -> None:
