@@ -181,6 +181,14 @@ def test_a_logit_without_probability_counts_like_any_other() -> None:
     assert node_influence(dataclasses.replace(graph, nodes=unknown))[3] == 1.0
 
 
+def test_rows_below_the_floor_do_not_count_in_full() -> None:
+    """Noise in a row that is all but empty must not look like influence."""
+    graph = small([(4, 1, 1.0), (1, 3, 1e-12), (1, 2, 1e-12)])
+    for floor in (1e-10, 1e-8):
+        influence = propagate(graph.edges, logit_weights(graph), graph.nodes.layer, floor)
+        assert influence[2] == influence[3] == pytest.approx(0.5 * 1e-12 / floor)
+
+
 def test_a_cycle_is_an_error() -> None:
     with pytest.raises(AttributionError, match="still flows after 1000 steps: the graph has a cycle"):
         node_influence(small([(4, 1, 1.0), (1, 0, 1.0), (0, 1, 1.0)]))
