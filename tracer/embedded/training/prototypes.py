@@ -37,6 +37,8 @@ class PrototypeSettings:
         threshold: same unit; the JumpReLU's.
         positive_weight: weight of a row of the prototype; it has far fewer rows than there are others.
         smallest: prototypes with fewer rows are noise and are dropped.
+        noise: standard deviation of what is added to inputs (of unit mean square) during the fit. Where the transcoder
+            replaces earlier MLPs, inputs are a little off; a feature must tell its rows with that much to spare.
         quiet_floor: outputs shorter than this share of what is loud in the model as a whole get no prototype.
     """
 
@@ -44,14 +46,15 @@ class PrototypeSettings:
     novelty: float = 0.45
     purity: float = 0.7
     rounds: int = 3
-    steps: int = 1500
+    steps: int = 1000
     batch: int = 1024
     learning_rate: float = 5e-3
     ceiling: float = 0.25
     threshold: float = 0.5
     positive_weight: float = 3.0
     smallest: int = 3
-    quiet_floor: float = 0.15
+    quiet_floor: float = 0.2
+    noise: float = 0.07
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,30 @@ def find_clusters(outputs: Tensor, settings: PrototypeSettings, most: int, floor
     return Clusters(directions, owner, coefficients, means)
 
 
+class RowDraw:
+    """Draws rows: half of them evenly, half evenly over prototypes, so that rare ones are met often enough."""
+
+    def __init__(self, owner: Tensor, generator: torch.Generator) -> None:
+        """`owner`: prototype of each row, -1 for none [rows]."""
+        self._generator = generator
+        self._rows = len(owner)
+        self._sorted = owner.argsort(stable=True)[int((owner < 0).sum()) :]
+        self._counts = torch.bincount(owner[owner >= 0])
+        self._starts = torch.cumsum(self._counts, 0) - self._counts
+        self._filled = self._counts.nonzero().flatten()
+
+    def __call__(self, count: int) -> Tensor:
+        """Indices of rows [count]."""
+        even = torch.randint(self._rows, (count,), generator=self._generator)
+        if not len(self._filled):
+            return even
+        half = count // 2
+        chosen = self._filled[torch.randint(len(self._filled), (half,), generator=self._generator)]
+        within = (torch.rand(half, generator=self._generator) * self._counts[chosen]).long()
+        even[:half] = self._sorted[self._starts[chosen] + within]
+        return even
+
+
 def fit_encoders(
     inputs: Tensor,
     clusters: Clusters,
@@ -149,11 +176,14 @@ def fit_encoders(
     encoder = torch.zeros(count, inputs.shape[1], requires_grad=True)
     bias = torch.full((count,), -0.2, requires_grad=True)
     optimiser = torch.optim.Adam([encoder, bias], lr=settings.learning_rate)
+    draw = RowDraw(clusters.owner, generator)
     for step in range(settings.steps):
         for group in optimiser.param_groups:  # constant, then down to nothing over the last 60 %
             group["lr"] = settings.learning_rate * min(1.0, (settings.steps - step) / (0.6 * settings.steps))
-        picked = torch.randint(len(inputs), (settings.batch,), generator=generator)
-        loss = one_sided_loss(functional.linear(inputs[picked], encoder, bias), clusters, picked, settings)
+        picked = draw(settings.batch)
+        shaken = inputs[picked]
+        shaken = shaken + settings.noise * torch.randn(shaken.shape, generator=generator)
+        loss = one_sided_loss(functional.linear(shaken, encoder, bias), clusters, picked, settings)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()

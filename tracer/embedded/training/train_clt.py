@@ -24,6 +24,7 @@ from tracescribe.tracer.embedded.training.progress import ProgressCallback, sile
 from tracescribe.tracer.embedded.training.prototypes import (
     Clusters,
     PrototypeSettings,
+    RowDraw,
     find_clusters,
     fit_encoders,
     one_sided_loss,
@@ -47,20 +48,23 @@ class TranscoderSettings:
         joint_steps: steps of joint training, on `batch` rows each; a third of them after the drop.
         encoder_rate, decoder_rate: learning rates, falling to nothing over the last 60 % of a phase.
         cluster_weight: weight of the one-sided prototype loss beside the reconstruction.
-        drop_below: a feature is dropped if what it writes carries less than this share of what an average prototype
-            of its layer writes (summed squares over rows), or if it fires on fewer than `smallest` rows.
+        drop_below: a feature of a remainder is dropped if what it writes carries less than this share of what an
+            average prototype of its layer writes (summed squares over rows), or if it fires on fewer than `smallest`
+            rows; a prototype only if it never fires.
         smallest: see `drop_below`.
     """
 
-    sentences: int = 24_000
+    sentences: int = 30_000
     first: PrototypeSettings = field(default_factory=PrototypeSettings)
     remainder: PrototypeSettings = field(
-        default_factory=lambda: PrototypeSettings(loud=0.5, novelty=0.6, purity=0.6, steps=700, smallest=8)
+        default_factory=lambda: PrototypeSettings(
+            loud=0.5, novelty=0.6, purity=0.6, steps=500, smallest=8, quiet_floor=0.1
+        )
     )
     remainder_rounds: int = 2
     most_first: int = 1500
-    most_remainder: int = 200
-    joint_steps: int = 3000
+    most_remainder: int = 60
+    joint_steps: int = 2000
     batch: int = 1024
     encoder_rate: float = 1e-3
     decoder_rate: float = 2e-3
@@ -149,13 +153,14 @@ class _Trainer:
                 parameter.requires_grad_(True)
         encoders = [p for layer in layers for p in (layer.encoder, layer.bias)]
         decoders = [p for layer in layers for p in (layer.decoder, layer.decoder_bias)]
+        draws = [RowDraw(layer.clusters.owner, self.generator) for layer in layers if layer.clusters is not None]
         rates = (settings.encoder_rate, settings.decoder_rate)
         optimiser = torch.optim.Adam([{"params": encoders}, {"params": decoders}], betas=(0.9, 0.99))
         for step in range(steps):
             warmth = min(1.0, (step + 1) / 100, (steps - step) / (0.6 * steps))
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * warmth
-            picked = torch.randint(len(self.inputs), (settings.batch,), generator=self.generator)
+            picked = torch.cat([draw(settings.batch // len(draws)) for draw in draws])
             error, cluster_loss, density = self._losses(layers, picked)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(error + settings.cluster_weight * cluster_loss)
@@ -169,7 +174,9 @@ class _Trainer:
                 parameter.requires_grad_(False)
 
     def _losses(self, layers: list[_Layer], picked: Tensor) -> tuple[Tensor, Tensor, float]:
-        pre, active = self.active(layers, self.inputs[picked])
+        inputs = self.inputs[picked]
+        inputs = inputs + self.settings.first.noise * torch.randn(inputs.shape, generator=self.generator)
+        pre, active = self.active(layers, inputs)
         error, cluster_loss = torch.zeros(()), torch.zeros(())
         for target, layer in enumerate(layers):
             rebuilt = layer.decoder_bias
@@ -197,6 +204,7 @@ class _Trainer:
                 continue
             usual = written[: len(clusters.directions)].median()
             keep = (written >= self.settings.drop_below * usual) & (fired[index] >= self.settings.smallest)
+            keep[: len(clusters.directions)] = fired[index][: len(clusters.directions)] > 0
             layer.clusters = clusters.kept(keep[: len(clusters.directions)])  # prototypes stand in front
             layer.encoder, layer.bias, layer.decoder = layer.encoder[keep], layer.bias[keep], layer.decoder[keep]
 
