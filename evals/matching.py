@@ -28,7 +28,8 @@ class Matching:
     """How a prediction's supernodes relate to gold.
 
     Attributes:
-        matches: one-to-one pairs with any overlap at all, chosen so that the sum of `f1` is largest.
+        matches: one-to-one pairs of standing supernodes with any overlap at all, chosen so that the sum of `f1` is
+            largest.
         owners: predicted id -> the gold supernode that it is mostly made of; absent where there is none.
         strangers: predicted ids without any gold member, though gold decides about some of theirs.
         undecided: predicted ids of which gold cannot tell, all their members being undecided.
@@ -58,7 +59,7 @@ def match_supernodes(prediction: Prediction, gold: GoldCircuit) -> Matching:
             owners[name] = best
     known = set().union(*targets.values()) if targets else set[str]()
     return Matching(
-        matches=_one_to_one(decided, targets),
+        matches=_one_to_one({s.supernode_id: decided[s.supernode_id] for s in prediction.standing}, targets),
         owners=owners,
         strangers=frozenset(name for name, members in decided.items() if members and not members & known),
         undecided=frozenset(name for name, members in decided.items() if not members),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracescribe.evals.gold import (
@@ -17,6 +18,7 @@ from tracescribe.evals.gold import (
 from tracescribe.evals.oracle_cases import OracleCase, donors
 from tracescribe.evals.oracle_effects import SwapTrial, cleared, nats_lost, replace_home, set_features, try_swaps
 from tracescribe.evals.oracle_homes import (
+    NO_CARRIERS,
     Carriers,
     Home,
     PromptRuns,
@@ -39,14 +41,27 @@ _REST_TRIALS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class _Concept:
-    """One variable of one prompt: its home, all its prompts run, and what carries it in each of them."""
+class _Place:
+    """One variable of one prompt: its home, its prompts run, and the swaps to try."""
 
     site: Site
     home: Home
     runs: PromptRuns
-    carried: dict[int, Carriers]
     trials: tuple[SwapTrial, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Concept:
+    """A variable with the features that carry it, in the prompt itself (row 0) and in its donors."""
+
+    place: _Place
+    supernode_id: str
+    carried: dict[int, Carriers]
+
+    @property
+    def site(self) -> Site:
+        """Its home in the prompt."""
+        return self.place.site
 
     @property
     def members(self) -> tuple[FeatureNode, ...]:
@@ -66,11 +81,11 @@ class CircuitBuilder:
         """The gold circuit of one prompt; `rng` draws the donors."""
         target = case.sample
         concepts = self._concepts(target, rng)
-        names = {id(concept): f"g{number}" for number, concept in enumerate(concepts, start=1)}
-        owner = _owners(concepts)
-        supernodes = tuple(self._supernode(concept, names[id(concept)], owner, target) for concept in concepts)
+        effects = {concept.supernode_id: self._effects(concept, target) for concept in concepts}
+        inert = {name for name, seen in effects.items() if not seen.necessary and not any(s.holds for s in seen.swaps)}
+        supernodes = tuple(self._supernode(concept, concept.supernode_id in inert, target) for concept in concepts)
         selected = tuple(node for supernode in supernodes for node in supernode.members)
-        undecided = {_node_id(node) for concept in concepts for node in concept.carried[0].undecided}
+        unsure = {_node_id(n) for c in concepts for n in (*c.members, *c.carried[0].undecided)} - set(selected)
         return GoldCircuit(
             gold_id=gold_id,
             family=target.task,
@@ -79,28 +94,24 @@ class CircuitBuilder:
             stamp=self._stamp,
             prompt=target.prompt,
             tokens=target.words[: target.answer],
-            targets=(self._target(target, concepts[0].runs),),
+            targets=(self._target(target, concepts),),
             supernodes=supernodes,
             selected=selected,
-            undecided=tuple(sorted(undecided - set(selected))),
-            edges=self._edges(target, concepts, names),
-            effects=tuple(self._effects(concept, names[id(concept)], target) for concept in concepts),
+            undecided=tuple(sorted(unsure)),
+            edges=self._edges(target, concepts),
+            effects=tuple(effects.values()),
             rest_drop=self._rest_drop(target, concepts),
             rest_swap_gain=self._rest_swap_gain(target, concepts, rng),
             can_score=("selection", "grouping", "labels", "edges", "causal"),
-            notes=tuple(
-                f"{c.site.variable}={c.site.value}: no feature of the transcoder carries it"
-                for c in concepts
-                if not c.members
-            ),
+            notes=tuple(filter(None, (_note(concept, concept.supernode_id in inert) for concept in concepts))),
         )
 
     # -- concepts -----------------------------------------------------------------------------------------------------
 
     def _concepts(self, target: Sample, rng: random.Random) -> list[_Concept]:
-        state = state_of(target)
-        found: list[_Concept] = []
+        places: list[_Place] = []
         answers: dict[str, Sample] = {}
+        state = state_of(target)
         for site in sites(target, state):
             values = donors(rng, target, site.variable)
             trials = {v: (drawn, with_value(state, site.variable, v).answer) for v, drawn in values.items()}
@@ -108,43 +119,60 @@ class CircuitBuilder:
                 trials = {answer: (drawn, answer) for answer, drawn in answers.items()}
             else:
                 answers |= {drawn.answer_word: drawn for drawn in values.values()}
-            found.append(self._concept(target, site, trials))
-        return found
+            places.append(self._place(target, site, trials))
+        homes = [place.home for place in places]
+        return [
+            _Concept(
+                place,
+                f"g{number + 1}",
+                {row: self._carried(place.runs, row, homes)[number] for row in range(len(place.runs.samples))},
+            )
+            for number, place in enumerate(places)
+        ]
 
-    def _concept(self, target: Sample, site: Site, trials: dict[str, tuple[Sample, str]]) -> _Concept:
+    def _place(self, target: Sample, site: Site, trials: dict[str, tuple[Sample, str]]) -> _Place:
         runs = run_prompts(self._world, [target, *(drawn for drawn, _ in trials.values())])
-        home = home_of(site, runs)
-        carried = {row: carriers(self._world, runs, row, home) for row in range(len(runs.samples))}
         # a value that asks for the answer that stands already cannot be told from no change at all
         wanted = tuple(
             SwapTrial(row, value, expected)
             for row, (value, (_, expected)) in enumerate(trials.items(), start=1)
             if expected != target.answer_word
         )
-        return _Concept(site, home, runs, carried, wanted)
+        return _Place(site, home_of(site, runs), runs, wanted)
 
-    def _supernode(
-        self, concept: _Concept, supernode_id: str, owner: dict[FeatureNode, int], target: Sample
-    ) -> GoldSupernode:
+    def _carried(self, runs: PromptRuns, row: int, homes: Sequence[Home]) -> list[Carriers]:
+        """Carriers of every home in one prompt; a feature belongs to the code of which it writes the largest share."""
+        roles = runs.samples[row].roles
+        found = [carriers(self._world, runs, row, home) if home.role in roles else NO_CARRIERS for home in homes]
+        largest: dict[FeatureNode, float] = {}
+        for one in found:
+            for node, share in one.members.items():
+                largest[node] = max(share, largest.get(node, 0.0))
+        return [
+            Carriers({node: share for node, share in one.members.items() if share == largest[node]}, one.undecided)
+            for one in found
+        ]
+
+    def _supernode(self, concept: _Concept, inert: bool, target: Sample) -> GoldSupernode:
         variable, value = concept.site.variable, concept.site.value
         word = target.words[target.roles[concept.site.role]]
         return GoldSupernode(
-            supernode_id=supernode_id,
+            supernode_id=concept.supernode_id,
             label=label_of(variable, value),
             accepted_labels=accepted_labels(variable, value),
             role=role_of(variable, value, word),
-            members=tuple(_node_id(node) for node in concept.members if owner[node] == id(concept)),
+            members=() if inert else tuple(_node_id(node) for node in concept.members),
             concept=f"{variable}={value}",
         )
 
     # -- edges and effects --------------------------------------------------------------------------------------------
 
-    def _edges(self, target: Sample, concepts: list[_Concept], names: dict[int, str]) -> tuple[GoldEdge, ...]:
-        by_variable = {concept.site.variable: names[id(concept)] for concept in concepts}
+    def _edges(self, target: Sample, concepts: list[_Concept]) -> tuple[GoldEdge, ...]:
+        by_variable = {concept.site.variable: concept.supernode_id for concept in concepts}
         answer = by_variable[ANSWER]
         edges: list[GoldEdge] = []
         for concept in concepts:
-            name, variable = names[id(concept)], concept.site.variable
+            name, variable = concept.supernode_id, concept.site.variable
             if variable == ANSWER:
                 continue
             position = target.roles[concept.site.role]
@@ -154,38 +182,38 @@ class CircuitBuilder:
             destination = by_variable["sum"] if variable in ("a", "b") else answer
             # the repeated name acts on where attention looks, which frozen attention patterns cannot show
             edges.append(GoldEdge(source=name, destination=destination, visible=variable != "repeated_name"))
-        edges.append(GoldEdge(source=answer, destination=self._target(target, concepts[0].runs).node_id))
+        edges.append(GoldEdge(source=answer, destination=self._target(target, concepts).node_id))
         return tuple(edges)
 
-    def _effects(self, concept: _Concept, name: str, target: Sample) -> KnownEffects:
-        token = self._world.ids_of[target.answer_word]
-        before = float(concept.runs.answer_probabilities(0)[token])
-        without = replace_home(self._world, target, concept.home, concept.home.mean[None])[0, token]
+    def _effects(self, concept: _Concept, target: Sample) -> KnownEffects:
+        place, token = concept.place, self._world.ids_of[target.answer_word]
+        before = float(place.runs.answer_probabilities(0)[token])
+        without = replace_home(self._world, target, place.home, place.home.mean[None])[0, token]
         ablated = None
         if concept.members:
             edited = set_features(self._world, target, [cleared(concept.members)])
             ablated = nats_lost(before, float(edited.probabilities[0, token]))
         return KnownEffects(
-            supernode=name,
+            supernode=concept.supernode_id,
             target_token=target.answer_word,
             site_drop=nats_lost(before, float(without)),
             features_drop=ablated,
-            swaps=try_swaps(self._world, concept.runs, concept.home, concept.carried, concept.trials),
+            swaps=try_swaps(self._world, place.runs, place.home, concept.carried, place.trials),
             exhaustive=concept.site.variable not in _OPEN_ENDED,
         )
+
+    # -- what gold leaves out -----------------------------------------------------------------------------------------
 
     def _rest(self, concepts: list[_Concept], runs: PromptRuns, row: int) -> set[FeatureNode]:
         """Features of one prompt that play no part in any concept of it."""
         rest = set(active_features(self._world, runs, row))
-        for concept in concepts:
-            if concept.home.role in runs.samples[row].roles:
-                found = carriers(self._world, runs, row, concept.home)
-                rest -= {*found.members, *found.undecided}
+        for one in self._carried(runs, row, [concept.place.home for concept in concepts]):
+            rest -= {*one.members, *one.undecided}
         return rest
 
     def _rest_drop(self, target: Sample, concepts: list[_Concept]) -> float:
         """Nats lost when every feature that plays no part in any concept is cleared at once."""
-        runs = concepts[0].runs
+        runs = concepts[0].place.runs
         rest = self._rest(concepts, runs, 0)
         token = self._world.ids_of[target.answer_word]
         after = set_features(self._world, target, [cleared(rest)]).probabilities[0, token]
@@ -195,15 +223,16 @@ class CircuitBuilder:
         """Largest gain of a donor's answer when all such features are replaced by the donor's, word by word."""
         gains = [0.0]
         for concept in concepts:
-            trials = rng.sample(concept.trials, min(_REST_TRIALS, len(concept.trials)))
+            place = concept.place
+            trials = rng.sample(place.trials, min(_REST_TRIALS, len(place.trials)))
             if not trials or concept.site.variable == ANSWER:  # the answer's donors are those of the others
                 continue
-            own = cleared(self._rest(concepts, concept.runs, 0))
-            rows = [own | self._rest_of_donor(concepts, concept.runs, trial.row) for trial in trials]
+            own = cleared(self._rest(concepts, place.runs, 0))
+            rows = [own | self._rest_of_donor(concepts, place.runs, trial.row) for trial in trials]
             after = set_features(self._world, target, rows).probabilities
-            clean = concept.runs.answer_probabilities(0)
+            clean = place.runs.answer_probabilities(0)
             for number, trial in enumerate(trials):
-                token = self._world.ids_of[concept.runs.samples[trial.row].answer_word]
+                token = self._world.ids_of[place.runs.samples[trial.row].answer_word]
                 gains.append(float(after[number, token] - clean[token]))
         return round(max(gains), 4)
 
@@ -218,23 +247,21 @@ class CircuitBuilder:
                 brought[moved] = activation(self._world, runs, row, node)
         return brought
 
-    def _target(self, target: Sample, runs: PromptRuns) -> GoldTarget:
+    def _target(self, target: Sample, concepts: list[_Concept]) -> GoldTarget:
         token = self._world.ids_of[target.answer_word]
         return GoldTarget(
             node_id=f"{self._world.model.n_layers + 1}_{token}_{target.answer - 1}",
             token=target.answer_word,
-            probability=round(float(runs.answer_probabilities(0)[token]), 6),
+            probability=round(float(concepts[0].place.runs.answer_probabilities(0)[token]), 6),
         )
 
 
-def _owners(concepts: list[_Concept]) -> dict[FeatureNode, int]:
-    """The concept that each member belongs to: the one of whose code it writes the largest share."""
-    best: dict[FeatureNode, tuple[float, int]] = {}
-    for concept in concepts:
-        for node, share in concept.carried[0].members.items():
-            if node not in best or share > best[node][0]:
-                best[node] = (share, id(concept))
-    return {node: owner for node, (_, owner) in best.items()}
+def _note(concept: _Concept, inert: bool) -> str:
+    """What a reader must know of a concept that cannot be asked for; empty for all others."""
+    name = f"{concept.site.variable}={concept.site.value}"
+    if inert:
+        return f"{name}: changing it at its home was not seen to change the answer; its features are undecided"
+    return "" if concept.members else f"{name}: no feature of the transcoder carries it"
 
 
 def _node_id(node: FeatureNode) -> str:

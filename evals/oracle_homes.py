@@ -117,6 +117,10 @@ class Carriers:
     undecided: frozenset[FeatureNode]
 
 
+NO_CARRIERS = Carriers({}, frozenset())
+"""Of a concept that a prompt does not have."""
+
+
 @torch.no_grad()
 def carriers(world: World, runs: PromptRuns, row: int, home: Home) -> Carriers:
     """Which features carry the value of a variable in one prompt.

@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictedSupernode:
-    """A supernode as an agent reported it; `members` are node ids."""
+    """A supernode as an agent reported it.
+
+    Attributes:
+        members: node ids.
+        rejected: the report itself says that its tests refuted it; it is then no part of the answer, but claims about
+            it are still judged.
+    """
 
     supernode_id: str
     label: str
     role: str
     members: tuple[str, ...]
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ class Prediction:
     """What an agent says about one prompt.
 
     Attributes:
-        supernodes: in the report's order.
-        importance: node id -> how much it matters, larger is more; only nodes that are in a supernode.
+        supernodes: in the report's order, rejected ones included.
+        importance: node id -> how much it matters, larger is more; only nodes that are in a standing supernode.
         edges: between supernodes.
         claims: with outcomes; only those that were judged.
     """
@@ -66,9 +73,14 @@ class Prediction:
     claims: tuple[JudgedClaim, ...] = ()
 
     @property
+    def standing(self) -> tuple[PredictedSupernode, ...]:
+        """The supernodes that the report stands by: its answer."""
+        return tuple(supernode for supernode in self.supernodes if not supernode.rejected)
+
+    @property
     def selected(self) -> frozenset[str]:
-        """Node ids that are in any supernode."""
-        return frozenset(node_id for supernode in self.supernodes for node_id in supernode.members)
+        """Node ids that are in a standing supernode."""
+        return frozenset(node_id for supernode in self.standing for node_id in supernode.members)
 
 
 def feature_node_ids(graph: AttributionGraph) -> tuple[str, ...]:
@@ -85,10 +97,10 @@ def prediction_of_report(report: CircuitReport, graph: AttributionGraph) -> Pred
     """
     influence = node_influence(graph)
     supernodes = tuple(
-        PredictedSupernode(s.supernode_id, s.label, s.role, tuple(member.node_id for member in s.members))
+        PredictedSupernode(s.supernode_id, s.label, s.role, tuple(m.node_id for m in s.members), s.rejected)
         for s in report.supernodes
     )
-    selected = {node_id for supernode in supernodes for node_id in supernode.members}
+    selected = {node_id for supernode in supernodes if not supernode.rejected for node_id in supernode.members}
     outcomes: dict[str, Outcome] = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
     return Prediction(
         supernodes=supernodes,

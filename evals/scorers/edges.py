@@ -32,10 +32,11 @@ def score_edges(prediction: Prediction, gold: GoldCircuit, matching: Matching) -
     ignored = {(e.source, e.destination, e.sign) for e in gold.edges if not e.visible}
     rename = {match.predicted_id: match.gold_id for match in matching.matches}
     supernodes = {s.supernode_id for s in prediction.supernodes}
+    unsaid = matching.undecided | {s.supernode_id for s in prediction.supernodes if s.rejected}
     drawn = {
         _translated(edge, rename, supernodes)
         for edge in prediction.edges
-        if not matching.undecided & {edge.source, edge.destination}
+        if not unsaid & {edge.source, edge.destination}
     } - ignored
     right = len(drawn & asked)
     return {

@@ -37,10 +37,11 @@ def score_grouping(prediction: Prediction, gold: GoldCircuit, matching: Matching
     gold_group = _group_of({s.supernode_id: s.members for s in gold.scorable_supernodes})
     if not gold_group:
         return {metric.name: NOTHING for metric in METRICS}
-    predicted_group = _group_of({s.supernode_id: s.members for s in prediction.supernodes})
+    predicted_group = _group_of({s.supernode_id: s.members for s in prediction.standing})
     placed = [node for node in gold_group if node in predicted_group]
     precision, recall = _b_cubed(gold_group, predicted_group, placed)
-    n_supernodes = len(gold.scorable_supernodes) + len(prediction.supernodes) - len(matching.undecided)
+    judged = [s for s in prediction.standing if s.supernode_id not in matching.undecided]
+    n_supernodes = len(gold.scorable_supernodes) + len(judged)
     return {
         "grouping.ari": _adjusted_rand(gold_group, predicted_group),
         "grouping.b3_precision": Tally(precision, len(placed)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,24 @@ def test_grouping_by_hand(small_gold: GoldCircuit, small_graph: AttributionGraph
     assert found["grouping.placed"] == pytest.approx(3 / 4)
     # the assignment: g1 to {0_2_1 1_4_2} (F1 1/2), g2 to {0_1_1 1_3_2} (F1 2/3); two supernodes against three
     assert found["grouping.supernode_f1"] == pytest.approx(2 * (1 / 2 + 2 / 3) / (3 + 2))
+
+
+def test_rejected_supernodes_are_no_part_of_the_answer(
+    small_gold: GoldCircuit, small_graph: AttributionGraph, predict: Predict
+) -> None:
+    """What a report's own tests refuted costs nothing, earns nothing, and claims about it are judged all the same."""
+    exact = [(s.label, s.role, s.members) for s in small_gold.supernodes]
+    claims = (JudgedClaim(necessity("s4"), "supported"),)
+    straight = predict(*exact, ("noise", "other", ("1_4_2",)), claims=claims)
+    supernodes = (*straight.supernodes[:3], replace(straight.supernodes[3], rejected=True))
+    importance = {node: value for node, value in straight.importance.items() if node != "1_4_2"}
+    rejected = replace(straight, supernodes=supernodes, importance=importance)
+    found = scored(rejected, small_gold, small_graph)
+    assert found["selection.f1"] == found["grouping.supernode_f1"] == 1.0
+    assert found["causal.precision"] == 0.0
+    supernodes = tuple(replace(supernode, rejected=True) for supernode in straight.supernodes)
+    found = scored(replace(straight, supernodes=supernodes, importance={}), small_gold, small_graph)
+    assert found["selection.f1"] == found["grouping.supernode_f1"] == found["labels.any"] == 0.0
 
 
 def test_surplus_supernodes_cost(small_gold: GoldCircuit, small_graph: AttributionGraph, predict: Predict) -> None:
