@@ -19,6 +19,7 @@ from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, 
 from tracescribe.tracer.prune import PruneSettings, prune
 
 if TYPE_CHECKING:
+    from tracescribe.agents.corpus_facts import CorpusFacts
     from tracescribe.agents.toolbox import Toolbox
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.edits import Row
@@ -75,6 +76,11 @@ class CaseTools:
     def store(self) -> EvidenceStore | None:
         """The corpus scan; None without one, or where the graph belongs to other weights."""
         return self.toolbox.evidence if self._owns_graph() else None
+
+    @property
+    def corpus(self) -> CorpusFacts | None:
+        """Counts over the corpus scan; None where `store` is."""
+        return self.toolbox.corpus if self._owns_graph() else None
 
     @property
     def can_test(self) -> bool:

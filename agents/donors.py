@@ -7,7 +7,7 @@ the supernode stands in this one: same position and layers, fed and feeding alik
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,8 @@ class DonorSettings:
 
     Attributes:
         source_share: a token feeds a supernode if it has at least this share of its input attribution.
-        max_candidates: candidate prompts given to the model, in one batch.
+        wide_source_share: the same, for supernodes at the last position when no donor with one other word is found.
+        max_candidates: candidate prompts of one kind given to the model, in one batch.
         min_probability: how firmly the model must answer a donor prompt.
         donors_per_supernode: donors kept.
         min_likeness: least likeness of profiles between a counterpart feature and the supernode.
@@ -40,6 +41,7 @@ class DonorSettings:
     """
 
     source_share: float = 0.25
+    wide_source_share: float = 0.03
     max_candidates: int = 48
     min_probability: float = 0.5
     donors_per_supernode: int = 2
@@ -49,6 +51,10 @@ class DonorSettings:
     def as_json(self) -> dict[str, object]:
         """The settings as plain JSON values."""
         return asdict(self)
+
+
+LAST_TIER = 2
+"""Number of the tier whose candidates differ in several words."""
 
 
 @dataclass(frozen=True)
@@ -90,21 +96,24 @@ def find_donors(
     if store is None:
         return ()
     members = tuple(member.node for member in supernode.members)
-    sources = source_positions(facts, members, settings.source_share)
-    candidates = _candidates(store, facts.graph.token_ids, sources, settings, tools.rng("donors", _key(members)))
-    prompts = [" ".join(store.token_texts[int(i)] for i in ids[1:]) for ids in candidates]
     answer = tools.token_of_logit(facts.graph, int(facts.graph.target_logit or 0))
     donors: list[Donor] = []
-    for prediction, ids in zip(tools.predict(prompts), candidates, strict=True):
-        if len(donors) == settings.donors_per_supernode:
+    at_the_end = any(node.position == facts.final_position for node in members)
+    tiers = candidate_tiers(store, facts, members, settings, tools.rng("donors", _key(members)))
+    for number, tier in enumerate(tiers):
+        if number == LAST_TIER and at_the_end and donors:
             break
-        if prediction.token == answer or prediction.probability < settings.min_probability:
-            continue
-        if prediction.token in {donor.expected_token for donor in donors}:
-            continue  # a second donor with the same answer would tell little more
-        donor = _donor(tools, store, facts, members, prediction, ids, settings)
-        if donor is not None:
-            donors.append(donor)
+        prompts = [" ".join(store.token_texts[int(i)] for i in ids[1:]) for ids in tier]
+        for prediction, ids in zip(tools.predict(prompts), tier, strict=True):
+            # a second donor with the same answer would tell little more
+            known = {answer, *(donor.expected_token for donor in donors)}
+            if prediction.token in known or prediction.probability < settings.min_probability:
+                continue
+            donor = _donor(tools, store, facts, members, prediction, ids, settings)
+            if donor is not None:
+                donors.append(donor)
+            if len(donors) == settings.donors_per_supernode:
+                return tuple(donors)
     return tuple(donors)
 
 
@@ -122,26 +131,64 @@ def _key(members: Sequence[FeatureNode]) -> str:
     return " ".join(f"{n.layer}_{n.feature}_{n.position}" for n in sorted(members))
 
 
-def _candidates(
+def candidate_tiers(
     store: EvidenceStore,
-    token_ids: Sequence[int],
-    sources: Sequence[int],
+    facts: GraphFacts,
+    members: Sequence[FeatureNode],
     settings: DonorSettings,
     rng: np.random.Generator,
-) -> list[IntArray]:
-    """Token ids of candidate prompts: first sentences that differ at source positions alone, then new combinations."""
-    prompt = np.asarray(token_ids, dtype=np.int64)
+) -> Iterator[list[IntArray]]:
+    """Token ids of candidate prompts, best kinds first.
+
+    First corpus sentences that differ in one word that feeds the supernode; then the prompt with one such word replaced,
+    the most familiar combinations first; then corpus sentences that differ in several such words. The last kind is kept
+    from supernodes at the last position unless nothing else is left: what two words change there seldom passes through
+    one supernode alone.
+    """
+    prompt = np.asarray(facts.graph.token_ids, dtype=np.int64)
+    sources = source_positions(facts, members, settings.source_share)
     natural = _natural(store, prompt, sources)
-    made = _substituted(store, prompt, sources)
+    one_word = [ids for ids in natural if int((ids != prompt).sum()) == 1]
+    made = _by_familiarity(store, prompt, _substituted(store, prompt, sources), rng)
     seen = {tuple(int(i) for i in prompt)}
+    yield _fresh(_shuffled(one_word, rng), seen, settings.max_candidates)
+    yield _fresh(made, seen, settings.max_candidates)
+    wide = sources
+    if any(node.position == facts.final_position for node in members):
+        wide = source_positions(facts, members, settings.wide_source_share)
+    yield _fresh(_shuffled(_natural(store, prompt, wide), rng), seen, settings.max_candidates)
+
+
+def _shuffled(pool: Sequence[IntArray], rng: np.random.Generator) -> list[IntArray]:
+    return [pool[int(i)] for i in rng.permutation(len(pool))]
+
+
+def _fresh(pool: Sequence[IntArray], seen: set[tuple[int, ...]], most: int) -> list[IntArray]:
+    """The first candidates that were not offered before."""
     found: list[IntArray] = []
-    for pool in (natural, made):
-        for index in rng.permutation(len(pool)):
-            ids = tuple(int(i) for i in pool[int(index)])
-            if ids not in seen and len(found) < settings.max_candidates:
-                seen.add(ids)
-                found.append(np.asarray(ids, dtype=np.int64))
+    for ids in pool:
+        key = tuple(int(i) for i in ids)
+        if key not in seen and len(found) < most:
+            seen.add(key)
+            found.append(ids)
     return found
+
+
+def _by_familiarity(
+    store: EvidenceStore, prompt: IntArray, pool: Sequence[IntArray], rng: np.random.Generator
+) -> list[IntArray]:
+    """Candidates by how many of the prompt's words the new word shares some sentence with; ties at random."""
+    words = np.unique(prompt[1:])
+    present = np.zeros((len(words), store.n_sentences), dtype=np.bool_)
+    for row, word in enumerate(words):
+        present[row, store.token_sentence[store.token_ids == word]] = True
+    scored = []
+    for ids in _shuffled(pool, rng):
+        new = ids[ids != prompt]
+        sentences = np.unique(store.token_sentence[np.isin(store.token_ids, new)])
+        scored.append((-int(present[:, sentences].any(axis=1).sum()), ids))
+    scored.sort(key=lambda pair: pair[0])
+    return [ids for _, ids in scored]
 
 
 def _natural(store: EvidenceStore, prompt: IntArray, sources: Sequence[int]) -> list[IntArray]:

@@ -16,6 +16,7 @@ from tracescribe.agents.triggers import (
     Firing,
     Triggers,
     hub_word,
+    last_word,
     mass_by_word,
     previous_triggers,
     read_firing,
@@ -25,6 +26,7 @@ from tracescribe.tracer.graph import AttributionGraph, FeatureRef, NodeKind
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.corpus_facts import CorpusFacts
     from tracescribe.tracer.evidence_store import EvidenceStore
 
 
@@ -42,6 +44,7 @@ class LabelSettings:
         main_word_share: a word with this share of the activation names the feature alone.
         hub_ratio: how far a co-occurring word must stand out to name the feature (see `triggers.hub_word`).
         min_mass: words with a smaller share of the activation cannot name the feature.
+        end_share: a word that this share of a feature's sentences end in can name it (see `triggers.last_word`).
         output_margin: how much better, in F1, foretelling the next word must do than reading the present one.
         previous_margin: the same for reading earlier words, the weakest of the three kinds of predicate.
         good_enough: F1 from which earlier words are not looked at.
@@ -57,6 +60,7 @@ class LabelSettings:
     main_word_share: float = 0.8
     hub_ratio: float = 2.0
     min_mass: float = 0.02
+    end_share: float = 0.9
     output_margin: float = 0.05
     previous_margin: float = 0.1
     good_enough: float = 0.8
@@ -78,17 +82,18 @@ def label_feature(tools: CaseTools, ref: FeatureRef, settings: LabelSettings, pr
     Raises:
         UnknownIdError: no such feature.
     """
-    store = tools.store
-    if store is not None:
+    corpus = tools.corpus
+    if corpus is not None:
+        store = corpus.store
         firing = read_firing(store, store.dense(ref), settings.strong_share)
         if int(firing.fires.sum()) >= settings.min_firings:
-            return _from_corpus(tools, store, ref, firing, settings, proposed_by)
+            return _from_corpus(tools, corpus, ref, firing, settings, proposed_by)
     return label_from_graph(tools.pruned, tools, ref, proposed_by)
 
 
 def _from_corpus(
     tools: CaseTools,
-    store: EvidenceStore,
+    corpus: CorpusFacts,
     ref: FeatureRef,
     firing: Firing,
     settings: LabelSettings,
@@ -103,9 +108,9 @@ def _from_corpus(
     return FeatureLabel(
         layer=ref.layer,
         feature=ref.feature,
-        text=_text(store, firing, best, settings),
+        text=_text(corpus, firing, best, settings),
         reads="output" if best.on == "next" else "input",
-        predicate=Predicate(on=best.on, words=_words(store, best.words), window=settings.window),
+        predicate=Predicate(on=best.on, words=_words(corpus.store, best.words), window=settings.window),
         evidence=tuple(c.context_id for c in evidence.contexts) if evidence is not None else (),
         proposed_by=proposed_by,
     )
@@ -125,17 +130,25 @@ def best_triggers(firing: Firing, settings: LabelSettings) -> Triggers:
     return best
 
 
-def _text(store: EvidenceStore, firing: Firing, triggers: Triggers, settings: LabelSettings) -> str:
-    words = _words(store, triggers.words)
-    shown = " / ".join(words[: settings.shown_words])
-    if triggers.mass[0] >= settings.main_word_share:
-        shown = words[0]
-    elif triggers.on == "token":
-        # a word may name the concept and yet be a poor detector of it (where it is said rather than read)
-        hub = hub_word(store, *mass_by_word(firing, settings.min_mass), settings.hub_ratio)
-        shown = store.token_texts[hub] if hub is not None else shown
+def _text(corpus: CorpusFacts, firing: Firing, triggers: Triggers, settings: LabelSettings) -> str:
     prefix = {"token": "", "next": "say ", "previous": "after "}[triggers.on]
-    return (MIXED if triggers.f1 < settings.min_f1 else "") + prefix + shown
+    mixed = MIXED if triggers.f1 < settings.min_f1 else ""
+    store = corpus.store
+    telling = [(w, m) for w, m in zip(triggers.words, triggers.mass, strict=True) if w not in corpus.frame]
+    if not telling:
+        telling = list(zip(triggers.words, triggers.mass, strict=True))
+    total = sum(m for _, m in telling)
+    if telling[0][1] >= settings.main_word_share * total:
+        return mixed + prefix + store.token_texts[telling[0][0]]
+    if triggers.on == "token":
+        # a word may name the concept and yet be a poor detector of it (where it is said rather than read)
+        concept = hub_word(corpus, *mass_by_word(firing, settings.min_mass), settings.hub_ratio)
+        if concept is None and len(telling) > settings.shown_words:
+            concept = last_word(corpus, firing, settings.end_share)
+        if concept is not None:
+            return store.token_texts[concept]
+    shown = _words(store, tuple(w for w, _ in telling[: settings.shown_words]))
+    return mixed + prefix + " / ".join(shown)
 
 
 def _words(store: EvidenceStore, ids: tuple[int, ...]) -> tuple[str, ...]:

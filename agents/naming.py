@@ -13,11 +13,10 @@ from tracescribe.agents.graph_facts import GraphFacts, Labels
 from tracescribe.agents.labels import MIXED
 from tracescribe.agents.predicates import holds
 from tracescribe.agents.survey import Survey
-from tracescribe.tracer.graph import BoolArray, FeatureNode, IntArray
+from tracescribe.tracer.graph import FeatureNode
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
-    from tracescribe.tracer.evidence_store import EvidenceStore
 
 UNSCORED = 0.5
 """Weight of a label without a detection score when members vote on a name: between a bad and a good one."""
@@ -75,17 +74,17 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
     here = tokens[node.position] if label.predicate.on == "token" else following[node.position]
     met = bool(holds(label.predicate, tokens, following or tokens)[node.position])
     concept = " / " not in label.text
-    if label.predicate.on == "token" and concept and label.text != here:
-        if belongs(tools, label.text, label.predicate.words, here):
+    if label.predicate.on == "token" and concept:
+        if label.text == here or belongs(tools, label.text, label.predicate.words, here):
             return label.text
     elif met and (concept or label.predicate.on == "previous"):
         return label.text
     if not met:
         return None
-    others = [word for word in label.predicate.words if word != here]
-    if label.predicate.on == "token":
-        others = [word for word in others if stand_alike(tools, word, here)]
-    return ("say " if label.predicate.on == "next" else "") + " / ".join([here, *others[:2]])
+    if label.predicate.on == "next":
+        return f"say {here}"
+    others = [word for word in label.predicate.words if word != here and stand_alike(tools, word, here)]
+    return " / ".join([here, *others[:2]])
 
 
 def belongs(tools: CaseTools, concept: str, triggers: Sequence[str], word: str) -> bool:
@@ -95,40 +94,20 @@ def belongs(tools: CaseTools, concept: str, triggers: Sequence[str], word: str) 
     hardly seen, so that no sentence says where it lies. The word belongs if it stands where the concept's own triggers
     stand: most of its neighbours, left and right, are neighbours of a trigger that is mentioned together with the concept.
     """
-    store = tools.store
-    if store is None:
+    corpus = tools.corpus
+    if corpus is None:
         return True
-    mine = store.token_counts & ~store.token_in_test
-    of_concept = _sentences_with(store, mine, concept)
-    fellows = [t for t in triggers if t != word and len(np.intersect1d(_sentences_with(store, mine, t), of_concept))]
-    around = _neighbours(store, mine, [word])
+    of_concept = corpus.sentences_with(concept)
+    fellows = tuple(t for t in triggers if t != word and len(np.intersect1d(corpus.sentences_with(t), of_concept)))
+    around = corpus.neighbours((word,))
     if not len(around):
         return True  # the corpus knows nothing of the word: nothing speaks against the concept
-    return float(np.isin(around, _neighbours(store, mine, fellows)).mean()) >= SHARED_NEIGHBOURS
+    return float(np.isin(around, corpus.neighbours(fellows)).mean()) >= SHARED_NEIGHBOURS
 
 
 def stand_alike(tools: CaseTools, word: str, other: str) -> bool:
     """Whether two words stand between the same neighbours at least at times, on the labelling half."""
-    store = tools.store
-    if store is None:
+    corpus = tools.corpus
+    if corpus is None:
         return True
-    mine = store.token_counts & ~store.token_in_test
-    return bool(len(np.intersect1d(_neighbours(store, mine, [word]), _neighbours(store, mine, [other]))))
-
-
-def _sentences_with(store: EvidenceStore, mine: BoolArray, word: str) -> IntArray:
-    return np.unique(store.token_sentence[mine & np.isin(store.token_ids, ids_of(store, word))]).astype(np.int64)
-
-
-def _neighbours(store: EvidenceStore, mine: BoolArray, words: Sequence[str]) -> IntArray:
-    """Left and right neighbours, as one number for each occurrence of the words."""
-    ids = [i for word in words for i in ids_of(store, word)]
-    at = np.flatnonzero(mine & np.isin(store.token_ids, ids))
-    at = at[(at > 0) & (at < store.n_tokens - 1)]
-    width = int(store.token_ids.max()) + 1
-    return np.asarray(store.token_ids[at - 1] * width + store.token_ids[at + 1], dtype=np.int64)
-
-
-def ids_of(store: EvidenceStore, word: str) -> list[int]:
-    """Token ids that read as a word."""
-    return [i for i, text in store.token_texts.items() if text == word]
+    return bool(len(np.intersect1d(corpus.neighbours((word,)), corpus.neighbours((other,)))))

@@ -19,7 +19,7 @@ from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
 from tracescribe.agents.graph_facts import GraphFacts, Labels, graph_facts
 from tracescribe.agents.labels import MIXED
-from tracescribe.agents.naming import ids_of, name_of
+from tracescribe.agents.naming import name_of
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.profiles import similarity
@@ -77,14 +77,12 @@ def combining_share(tools: CaseTools, word: str) -> float:
 
     A relation ('capital') is combined with many different things, a thing ('Ukraine') with a few relations.
     """
-    store = tools.store
-    if store is None:
+    corpus = tools.corpus
+    if corpus is None:
         return 0.0
-    mine = store.token_counts & ~store.token_in_test
-    sentences = np.unique(store.token_sentence[mine & np.isin(store.token_ids, ids_of(store, word))])
-    together = mine & np.isin(store.token_sentence, sentences)
-    n_words = len(np.unique(store.token_ids[mine]))
-    return max(0, len(np.unique(store.token_ids[together])) - 1) / max(1, n_words)
+    ids, mine = corpus.store.token_ids, corpus.labelling
+    together = mine & np.isin(corpus.store.token_sentence, corpus.sentences_with(word))
+    return max(0, len(np.unique(ids[together])) - 1) / max(1, len(np.unique(ids[mine])))
 
 
 def group_features(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.corpus_facts import CorpusFacts
     from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.models import LanguageModel
     from tracescribe.tracer.transcoders import TranscoderSet
@@ -52,6 +53,18 @@ class Toolbox:
     evidence: EvidenceStore | None = None
     pruning: PruningThresholds = field(default_factory=PruningThresholds)
     _norms: dict[int, FloatArray] = field(default_factory=dict, repr=False)
+    _corpus: list[CorpusFacts] = field(default_factory=list, repr=False)
+
+    @property
+    def corpus(self) -> CorpusFacts | None:
+        """Facts about the evidence's corpus, counted once; None without evidence."""
+        if self.evidence is None:
+            return None
+        from tracescribe.agents.corpus_facts import CorpusFacts
+
+        if not self._corpus:
+            self._corpus.append(CorpusFacts(self.evidence))
+        return self._corpus[0]
 
     def decoder_norms(self, layer: int) -> FloatArray:
         """Norm of every feature's decoder vectors of a layer, over all layers written to, `[n_features]`; kept.

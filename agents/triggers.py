@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracescribe.tracer.graph import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from tracescribe.agents.corpus_facts import CorpusFacts
     from tracescribe.tracer.evidence_store import EvidenceStore
 
 Float64Array = NDArray[np.float64]
@@ -155,7 +156,26 @@ def mass_by_word(firing: Firing, min_share: float) -> tuple[tuple[int, ...], tup
     return tuple(words), tuple(float(mass[w]) / total for w in words)
 
 
-def hub_word(store: EvidenceStore, words: Sequence[int], mass: Sequence[float], ratio: float) -> int | None:
+def last_word(corpus: CorpusFacts, firing: Firing, min_share: float) -> int | None:
+    """The word that nearly all sentences end in which the feature fires, unless sentences in general end so.
+
+    A feature that fires on many names, all of them of people whom the corpus calls unknown, is about the unknown.
+
+    Args:
+        min_share: share of the sentences that must end in the word; three times the word's share of all sentences is
+            needed besides.
+    """
+    ends = corpus.ends[corpus.ends >= 0]
+    here = corpus.ends[np.unique(firing.sentence[firing.fires])]
+    here = here[here >= 0]
+    if not len(here):
+        return None
+    word = int(np.bincount(here).argmax())
+    share, base = float((here == word).mean()), float((ends == word).mean())
+    return word if share >= min_share and share >= 3 * base else None
+
+
+def hub_word(corpus: CorpusFacts, words: Sequence[int], mass: Sequence[float], ratio: float) -> int | None:
     """The word that the others' sentences mention, if one stands out.
 
     A feature that fires on Dallas, Houston and Texas is about Texas: sentences on Dallas and on Houston mention Texas,
@@ -163,22 +183,22 @@ def hub_word(store: EvidenceStore, words: Sequence[int], mass: Sequence[float], 
     words, of how much more often it stands in a sentence with them than in any sentence.
 
     Args:
-        store: the corpus; its labelling half is counted.
+        corpus: what is counted.
         words: token ids, at least two for a hub to exist.
         mass: of each word, summing to 1.
         ratio: how many times the runner-up's score the hub must reach.
     """
     if len(words) < 2:
         return None
-    mine = store.token_counts & ~store.token_in_test
-    token, sentence = store.token_ids[mine], store.token_sentence[mine]
+    store = corpus.store
+    token, sentence = store.token_ids[corpus.labelling], store.token_sentence[corpus.labelling]
     present = np.zeros((len(words), store.n_sentences), dtype=np.bool_)
     for row, word in enumerate(words):
         present[row, sentence[token == word]] = True
     together = present.astype(np.float64) @ present.T.astype(np.float64)
     seen = np.maximum(together.diagonal(), 1.0)
     # [other, word]: how much more often the word stands in the other's sentences than in any; a full stop never does
-    share = np.maximum(together / seen[:, None] - seen[None, :] / max(1, len(np.unique(sentence))), 0.0)
+    share = np.maximum(together / seen[:, None] - seen[None, :] / max(1, corpus.n_sentences), 0.0)
     weights = np.asarray(mass, dtype=np.float64)
     scores = np.array(
         [
