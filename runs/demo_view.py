@@ -37,6 +37,8 @@ def _scores(outcome: DemoOutcome) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for metric in HEADLINES:
         values = [scores.value(metric.name) for scores in columns.values()]
+        if all(value is None for value in values):
+            continue  # this circuit cannot give the score: one feature in each group leaves no partition to compare
         title = metric.title if metric.higher_is_better else f"{metric.title} (lower is better)"
         table.add_row(title, *("–" if value is None else f"{value:.2f}" for value in values))
     return table

@@ -7,8 +7,9 @@ import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
-from tracescribe.tracer.errors import InputError, OutputError
+from tracescribe.tracer.errors import InputError, OutputError, PromptError
 from tracescribe.tracer.provenance import sha256_json
 
 DEFAULT_WORKSPACE = Path("tracescribe-workspace")
@@ -91,12 +92,17 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
 
     Raises:
         InputError: both or neither are given, or the file cannot be read as UTF-8 text.
+        PromptError: there is no word in it; told before a model is loaded in vain.
     """
     if (prompt is None) == (prompt_file is None):
         raise InputError("give the prompt either with --prompt or with --prompt-file, and not with both")
-    if prompt is not None:
-        return prompt
-    assert prompt_file is not None
+    text = prompt if prompt is not None else _read_prompt_file(cast(Path, prompt_file))
+    if not text.strip():
+        raise PromptError("the prompt is empty; give at least one word")
+    return text
+
+
+def _read_prompt_file(prompt_file: Path) -> str:
     try:
         with prompt_file.open("rb") as handle:
             content = handle.read(MAX_PROMPT_FILE_BYTES + 1)

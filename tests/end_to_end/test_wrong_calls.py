@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tracescribe.tracer import embedded
+from tracescribe.tracer.graph import AttributionGraph
+from tracescribe.tracer.graph_json import write_graph
 
 CommandLine = Callable[..., "subprocess.CompletedProcess[str]"]
 DALLAS = "the capital of the state containing Dallas is"
@@ -54,9 +56,9 @@ def test_transcoders_of_the_wrong_shape(tracescribe: CommandLine, tmp_path: Path
     assert not (tmp_path / "report").exists()
 
 
-def test_truncated_graph_file(tracescribe: CommandLine, tmp_path: Path) -> None:
+def test_truncated_graph_file(tracescribe: CommandLine, tmp_path: Path, dallas_graph: AttributionGraph) -> None:
     whole = tmp_path / "graph.json"
-    assert tracescribe("trace", "-p", DALLAS, "--out", str(whole)).returncode == 0
+    write_graph(whole, dallas_graph)
     text = whole.read_text(encoding="utf-8")
     json.loads(text)
     cut = tmp_path / "cut.json"
