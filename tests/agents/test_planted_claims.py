@@ -40,6 +40,15 @@ def supernode(tools: CaseTools, label: str, nodes: Sequence[FeatureNode]) -> Sup
     return Supernode(supernode_id=tools.new_supernode_id(), label=label, role="intermediate", members=members)
 
 
+def necessary(tools: CaseTools, of: Supernode) -> NecessityClaim:
+    return NecessityClaim(
+        claim_id=tools.new_claim_id(),
+        statement=f"The answer needs '{of.label}'.",
+        supernode=of.supernode_id,
+        target_token="Austin",
+    )
+
+
 def swap(tools: CaseTools, of: Supernode, donor: str, features: Sequence[FeatureNode]) -> SwapClaim:
     return SwapClaim(
         claim_id=tools.new_claim_id(),
@@ -74,25 +83,16 @@ def test_ohio_is_not_the_intermediate_step(tools: CaseTools) -> None:
     ohio = supernode(tools, "Ohio", strongest_at(tools, asking("Cleveland"), "Cleveland"))
     california = strongest_at(tools, asking("Oakland"), "Oakland")
     assert ohio.members[0].node != california[0]
-    claims = [
-        NecessityClaim(
-            claim_id=tools.new_claim_id(), statement="x", supernode=ohio.supernode_id, target_token="Austin"
-        ),
-        swap(tools, ohio, asking("Oakland"), california),
-    ]
+    claims: list[Claim] = [necessary(tools, ohio), swap(tools, ohio, asking("Oakland"), california)]
     assert [v.outcome for v in verdicts_on(tools, [ohio], claims)] == ["refuted", "refuted"]
 
 
 def test_texas_is_the_intermediate_step(tools: CaseTools) -> None:
     """The same test says yes where yes is right: it does not refuse everything."""
     texas = supernode(tools, "Texas", strongest_at(tools, DALLAS, "Dallas"))
-    claims = [
-        NecessityClaim(
-            claim_id=tools.new_claim_id(), statement="x", supernode=texas.supernode_id, target_token="Austin"
-        ),
-        swap(tools, texas, asking("Oakland"), strongest_at(tools, asking("Oakland"), "Oakland")),
-    ]
-    assert claims[1].expected_token == "Sacramento"  # type: ignore[union-attr]
+    swapped = swap(tools, texas, asking("Oakland"), strongest_at(tools, asking("Oakland"), "Oakland"))
+    assert swapped.expected_token == "Sacramento"
+    claims: list[Claim] = [necessary(tools, texas), swapped]
     assert [v.outcome for v in verdicts_on(tools, [texas], claims)] == ["supported", "supported"]
 
 
