@@ -122,14 +122,21 @@ def donor(rng: random.Random, target: Sample, variable: str, value: str) -> Samp
 def donors(rng: random.Random, target: Sample, variable: str) -> dict[str, Sample]:
     """Donors for every other value that a variable can take in this prompt, by value.
 
-    `answer` has none of its own: its donors are those of the other variables, which ask for other answers.
+    `answer` has none of its own, its donors being those of the other variables, which ask for other answers. Only in
+    indirect objects, where those are too few, they are prompts with every other name in the answer's place.
     """
     state = state_of(target)
     if variable == ANSWER:
-        return {}
+        return _other_names(rng, target) if target.task == "indirect_objects" else {}
     values = (state.values["other_name"],) if variable == "repeated_name" else domain(target.task, variable)
     found = {value: donor(rng, target, variable, value) for value in values if value != state.values[variable]}
     return {value: drawn for value, drawn in found.items() if drawn is not None}
+
+
+def _other_names(rng: random.Random, target: Sample) -> dict[str, Sample]:
+    kept = {name: target.value(name) for name in ("repeated_name", "order")} | {"template": target.template}
+    taken = (target.value("repeated_name"), target.value("other_name"))
+    return {name: draw(rng, target.task, kept | {"other_name": name}) for name in world.NAMES if name not in taken}
 
 
 def _place_donor(target: Sample, fixed: Mapping[str, str], variable: str, value: str) -> dict[str, str]:

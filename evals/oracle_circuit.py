@@ -115,10 +115,9 @@ class CircuitBuilder:
         for site in sites(target, state):
             values = donors(rng, target, site.variable)
             trials = {v: (drawn, with_value(state, site.variable, v).answer) for v, drawn in values.items()}
-            if site.variable == ANSWER:
+            answers |= {drawn.answer_word: drawn for drawn in values.values()}
+            if site.variable == ANSWER:  # every donor before asked for another answer too
                 trials = {answer: (drawn, answer) for answer, drawn in answers.items()}
-            else:
-                answers |= {drawn.answer_word: drawn for drawn in values.values()}
             places.append(self._place(target, site, trials))
         homes = [place.home for place in places]
         return [
