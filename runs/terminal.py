@@ -99,7 +99,8 @@ class StepLog:
         self._clear()
         seconds = time.perf_counter() - started
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds
-        line = Text("  ✓ ", style="green")
+        line = Text("  ")
+        line.append("✓ ", style="green")
         line.append(f"{plain(step):<14}", style="bold")
         line.append(f"{seconds:6.1f} s  ", style="dim")
         line.append(plain(detail))
