@@ -20,7 +20,7 @@ class ExperimentSettings:
         alpha: level of the Benjamini-Hochberg procedure over a report's claims.
         n_positive, n_negative: most test tokens on which a feature fires, and does not, that a label is tested on.
         min_positive: fewest positive test tokens for a label to be tested at all.
-        n_bootstrap: resamples behind every interval; each 2.5 % tail then rests on a dozen of them.
+        n_bootstrap: resamples behind every interval; each 2.5 % tail then rests on 50 of them.
 
     Raises:
         SettingError: too few controls for any verdict, or a level outside 0 to 1.
@@ -31,7 +31,7 @@ class ExperimentSettings:
     n_positive: int = 50
     n_negative: int = 50
     min_positive: int = 5
-    n_bootstrap: int = 500
+    n_bootstrap: int = 2000
 
     def __post_init__(self) -> None:
         if self.n_controls < MIN_CONTROLS:

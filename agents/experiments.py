@@ -22,8 +22,9 @@ from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import ExperimentPlan, Interval, Measurement, Supernode
 from tracescribe.agents.label_tests import design_label_test, measure_label
 from tracescribe.agents.planning import InterventionTest, Members, design_intervention
+from tracescribe.agents.resampling import mean_interval
 from tracescribe.tracer.errors import BudgetExceededError, InputError, InterventionError, WorkError
-from tracescribe.tracer.statistics import Float64Array, bootstrap_interval
+from tracescribe.tracer.statistics import Float64Array
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -132,7 +133,7 @@ def measure_intervention(tools: CaseTools, test: InterventionTest, settings: Exp
     interval = None
     if len(controls):
         rng = tools.rng("interval", design.claim.claim_id)
-        bounds = bootstrap_interval(effect - controls, _mean, rng, n=settings.n_bootstrap)
+        bounds = mean_interval(effect - controls, rng, settings.n_bootstrap)
         interval = Interval(low=bounds.low, high=bounds.high, method="effect beyond controls, bootstrap over controls")
         details["mean_control_effect"] = float(controls.mean())
     return Measurement(
@@ -142,10 +143,6 @@ def measure_intervention(tools: CaseTools, test: InterventionTest, settings: Exp
         interval=interval,
         details=details,
     )
-
-
-def _mean(values: Float64Array) -> float:
-    return float(values.mean())
 
 
 def effects_of(

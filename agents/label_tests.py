@@ -18,10 +18,11 @@ from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Controls, DetectionScore, ExperimentPlan, Interval, Measurement
 from tracescribe.agents.planning import metric_of
 from tracescribe.agents.predicates import holds
+from tracescribe.agents.resampling import auc_interval, f1_interval
 from tracescribe.tracer.controls import FEATURES_MATCHED_ON, controls_sha256, matched_features
 from tracescribe.tracer.errors import EvidenceError
 from tracescribe.tracer.graph import BoolArray, FeatureRef, FloatArray, IntArray
-from tracescribe.tracer.statistics import Float64Array, bootstrap_interval, roc_auc
+from tracescribe.tracer.statistics import roc_auc
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -128,16 +129,11 @@ def score_predicate(
     for column, mask in enumerate((fires & sample.holds, sample.holds, fires)):
         np.add.at(counts[:, column], sample.group[mask], 1.0)
 
-    def f1(index: Float64Array) -> float:
-        hit, told, true = counts[index.astype(np.int64)].sum(axis=0)
-        return float(2 * hit / (told + true)) if told + true else 0.0
-
-    everything = np.arange(len(sample.sentences), dtype=np.float64)
     hit, told, true = counts.sum(axis=0)
-    bounds = bootstrap_interval(everything, f1, rng, n=settings.n_bootstrap)
+    bounds = f1_interval(counts, rng, settings.n_bootstrap)
     return DetectionScore(
         auc=_auc(activation, sample.holds, ref),
-        f1=f1(everything),
+        f1=float(2 * hit / max(told + true, 1)),
         precision=float(hit / told) if told else 0.0,
         recall=float(hit / true) if true else 0.0,
         n_positive=int(true),
@@ -192,21 +188,13 @@ def measure_label(tools: CaseTools, test: LabelTest, settings: ExperimentSetting
         raise EvidenceError("no corpus evidence to test the label on")
     sample = test.sample
     activation = store.dense(test.ref)[sample.token]
-    starts = np.searchsorted(sample.group, np.arange(len(sample.sentences) + 1))
-
-    def auc(index: Float64Array) -> float:
-        rows = np.concatenate([np.arange(starts[int(i)], starts[int(i) + 1]) for i in index])
-        truth = sample.holds[rows]
-        # a resample without both classes says nothing about the area
-        return roc_auc(activation[rows], truth) if truth.any() and not truth.all() else 0.5
-
-    everything = np.arange(len(sample.sentences), dtype=np.float64)
+    area = _auc(activation, sample.holds, test.ref)
     rng = tools.rng("interval", test.plan.claim_id)
-    bounds = bootstrap_interval(everything, auc, rng, n=settings.n_bootstrap)
+    bounds = auc_interval(activation, sample.holds, sample.group, rng, settings.n_bootstrap)
     controls = tuple(_auc(store.dense(ref)[sample.token], sample.holds, ref) for ref in test.controls)
     return Measurement(
         plan_id=test.plan.plan_id,
-        effect=_auc(activation, sample.holds, test.ref),
+        effect=area,
         control_effects=controls,
         interval=Interval(low=bounds.low, high=bounds.high, method="bootstrap over sentences"),
         details={
