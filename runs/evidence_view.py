@@ -65,13 +65,14 @@ def _effects(effects: Sequence[TokenEffect]) -> str:
 
 def _marked(context: Context, largest: float) -> Text:
     """A context on one line, active tokens in brackets."""
-    line = Text(f"{context.quantile:>7}  ", style="dim")
+    line = Text()
+    line.append(f"{context.quantile:>7}  ", style="dim")
     for token, activation in zip(context.tokens, context.activations, strict=True):
         word = terminal.plain(token.strip())
         if activation <= 0:
-            line.append(f"{word} ", style="default not dim")
+            line.append(f"{word} ")
         elif activation < WEAK_SHARE * largest:
-            line.append(f"[{word}] ", style="yellow not dim")
+            line.append(f"[{word}] ", style="yellow")
         else:
-            line.append(f"[{word} {activation:.3g}] ", style="bold green not dim")
+            line.append(f"[{word} {activation:.3g}] ", style="bold green")
     return line
