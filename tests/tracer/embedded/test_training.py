@@ -33,7 +33,7 @@ def _weights(settings: ModelSettings, seed: int) -> tuple[dict[str, torch.Tensor
 def test_the_model_s_losses_fall() -> None:
     _, history = _weights(TINY, 0)
     first, last = ([sum(column) / 10 for column in zip(*part, strict=True)] for part in (history[:10], history[-10:]))
-    assert last[0] < 0.75 * first[0], "language loss"
+    assert last[0] < 0.85 * first[0], "language loss"
     assert last[1] < first[1], "distance from the codes"
 
 

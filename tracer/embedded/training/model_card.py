@@ -102,7 +102,9 @@ from, and is of no other use.
 
 Every figure below is computed from the weights by `tracescribe models check`, on samples whose seeds neither training
 nor the choice of labels used. The world is finite: single training sentences can coincide with tested ones, held-out
-combinations never do.
+combinations never do. One thing to know about `held-out`: the interventions of the training draw values without regard
+to the split, so the model has met the *codes* of a held-out operand pair together, though never its words. The
+transcoder has met neither.
 
 ## Accuracy
 
@@ -137,9 +139,10 @@ as many random features of the same layers, of similar size, at the same words.
 
 ## Hard cases, kept on purpose
 
-- **Sum.** The sum of two numbers is not a linear function of the operands' codes. The MLP computes it with its gates;
-  a transcoder feature has one linear encoder and a threshold, so it can only rely on what the stream happens to offer
-  beside the codes, and on operand pairs kept out of training it fails more often than any other variable.
+- **Sum.** A feature has one linear encoder and a threshold, and the sum of two numbers is not a linear function of their
+  codes: the MLP computes it with its gates, a feature looks it up by operand pairs. On training pairs that is exact.
+  On held-out pairs it must fail where an operand has no other pair with that sum in training: a doubled number
+  (2 + 2), or a pair held out in both orders. The replacement's held-out addition is therefore the weakest figure here.
 - **Repeated name.** The name acts by telling a later attention head where *not* to look. Its feature can be swapped, but
   the edge into the answer runs through attention patterns, which a graph with frozen attention cannot show.
 """
