@@ -33,12 +33,14 @@ class Matching:
         owners: predicted id -> the gold supernode that it is mostly made of; absent where there is none.
         strangers: predicted ids without any gold member, though gold decides about some of theirs.
         undecided: predicted ids of which gold cannot tell, all their members being undecided.
+        impure: predicted ids with some undecided members: what is false of their owner may be true of them.
     """
 
     matches: tuple[Match, ...]
     owners: Mapping[str, str]
     strangers: frozenset[str]
     undecided: frozenset[str]
+    impure: frozenset[str]
 
 
 def match_supernodes(prediction: Prediction, gold: GoldCircuit) -> Matching:
@@ -63,6 +65,7 @@ def match_supernodes(prediction: Prediction, gold: GoldCircuit) -> Matching:
         owners=owners,
         strangers=frozenset(name for name, members in decided.items() if members and not members & known),
         undecided=frozenset(name for name, members in decided.items() if not members),
+        impure=frozenset(s.supernode_id for s in prediction.supernodes if undecided & set(s.members)),
     )
 
 

@@ -107,22 +107,33 @@ def _shown_by_features(claim: Claim, gold: GoldCircuit, matching: Matching) -> b
 def _necessity_truth(claim: NecessityClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
     owner = matching.owners.get(claim.supernode)
     if owner is None:
-        return False if gold.complete and claim.supernode in matching.strangers else None
+        stranger = gold.complete and claim.supernode in matching.strangers
+        return _false_of(claim.supernode, matching) if stranger else None
     effects = gold.effects_of(owner)
     if effects is None or effects.target_token != claim.target_token:
         return None
-    return None if effects.site_drop is None and effects.features_drop is None else effects.necessary
+    if effects.site_drop is None and effects.features_drop is None:
+        return None
+    return True if effects.necessary else _false_of(claim.supernode, matching)
 
 
 def _swap_truth(claim: SwapClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
     owner = matching.owners.get(claim.supernode)
     if owner is None:
-        return False if gold.complete_for_swaps and claim.supernode in matching.strangers else None
+        stranger = gold.complete_for_swaps and claim.supernode in matching.strangers
+        return _false_of(claim.supernode, matching) if stranger else None
     effects = gold.effects_of(owner)
     if effects is None:
         return None
     tried = effects.swaps_to(claim.expected_token)
-    return any(swap.holds for swap in tried) if tried or effects.exhaustive else None
+    if any(swap.holds for swap in tried):
+        return True
+    return _false_of(claim.supernode, matching) if tried or effects.exhaustive else None
+
+
+def _false_of(supernode: str, matching: Matching) -> bool | None:
+    """False, unless undecided members could give the supernode an effect that its owner does not have."""
+    return None if supernode in matching.impure else False
 
 
 def _edge_truth(claim: EdgeClaim, gold: GoldCircuit, matching: Matching) -> bool | None:

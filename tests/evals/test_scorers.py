@@ -213,7 +213,8 @@ def label_claim() -> LabelClaim:
     return LabelClaim(claim_id="c1", statement="x", layer=0, feature=1, predicate=predicate)
 
 
-# s1 is Texas, s2 capital, s3 say-Austin, s4 plays no part, s5 is undecided, s6 mixes Texas and capital
+# s1 is Texas, s2 capital, s3 say-Austin, s4 plays no part, s5 is undecided, s6 mixes Texas and capital, s7 and s8 are
+# capital and Texas with an undecided member each
 @pytest.mark.parametrize(
     ("claim", "truth"),
     [
@@ -224,6 +225,10 @@ def label_claim() -> LabelClaim:
         (necessity("s4"), False),
         (necessity("s5"), None),
         (necessity("s6"), None),
+        (necessity("s7"), None),
+        (necessity("s8"), True),
+        (swap("s8", "Sacramento"), True),
+        (swap("s8", "Provo"), None),
         (swap("s1", "Sacramento"), True),
         (swap("s1", "Columbus"), True),
         (swap("s1", "Provo"), False),
@@ -243,12 +248,14 @@ def label_claim() -> LabelClaim:
 def test_truth_of_claims(small_gold: GoldCircuit, predict: Predict, claim: Claim, truth: bool | None) -> None:
     mixed = ("0_2_1", "1_3_2")
     prediction = predict(
-        ("Texas", "intermediate", ("0_1_1", "2_6_3")),
+        ("Texas", "intermediate", ("0_1_1",)),
         ("capital", "relation", ("1_3_2",)),
         ("say Austin", "output", ("2_5_3",)),
         ("noise", "other", ("1_4_2",)),
         ("unclear", "other", ("2_6_3",)),
         ("mixed", "other", mixed),
+        ("capital", "relation", ("1_3_2", "2_6_3")),
+        ("Texas", "intermediate", ("0_1_1", "2_6_3")),
     )
     assert claim_truth(claim, small_gold, match_supernodes(prediction, small_gold)) is truth
 
