@@ -58,7 +58,7 @@ class LabelSettings:
     max_words: int = 12
     shown_words: int = 3
     main_word_share: float = 0.8
-    hub_ratio: float = 2.0
+    hub_ratio: float = 1.3
     min_mass: float = 0.02
     end_share: float = 0.9
     output_margin: float = 0.05
@@ -142,7 +142,7 @@ def _text(corpus: CorpusFacts, firing: Firing, triggers: Triggers, settings: Lab
         return mixed + prefix + store.token_texts[telling[0][0]]
     if triggers.on == "token":
         # a word may name the concept and yet be a poor detector of it (where it is said rather than read)
-        concept = hub_word(corpus, *mass_by_word(firing, settings.min_mass), settings.hub_ratio)
+        concept = hub_word(corpus, firing, mass_by_word(firing, settings.min_mass), settings.hub_ratio)
         if concept is None and len(telling) > settings.shown_words:
             concept = last_word(corpus, firing, settings.end_share)
         if concept is not None:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 Float64Array = NDArray[np.float64]
 
 
+MIN_HUB_WORDS = 4
+"""Fewest words among which a hub is looked for."""
+ALWAYS = 0.9
+"""Share of sentences that counts as all of them: corpora have slips."""
+
+
 @dataclass(frozen=True, eq=False)
 class Firing:
     """One feature in the labelling half of the corpus; arrays over the half's tokens (BOS left out), `[n]`.
@@ -144,16 +150,11 @@ def _f1(truth: BoolArray, told: BoolArray) -> float:
     return 2 * hit / max(1, int(truth.sum()) + int(told.sum()))
 
 
-def mass_by_word(firing: Firing, min_share: float) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Words that a feature fires on, with their shares of its activation, largest first.
-
-    Args:
-        min_share: words with a smaller share are left out.
-    """
+def mass_by_word(firing: Firing, min_share: float) -> tuple[int, ...]:
+    """Words with at least this share of a feature's strong activation, largest first."""
     mass = np.bincount(firing.token, weights=firing.activation * firing.fires)
     total = float(mass.sum())
-    words = [int(w) for w in np.argsort(-mass, kind="stable") if total > 0 and mass[w] >= min_share * total]
-    return tuple(words), tuple(float(mass[w]) / total for w in words)
+    return tuple(int(w) for w in np.argsort(-mass, kind="stable") if total > 0 and mass[w] >= min_share * total)
 
 
 def last_word(corpus: CorpusFacts, firing: Firing, min_share: float) -> int | None:
@@ -175,37 +176,44 @@ def last_word(corpus: CorpusFacts, firing: Firing, min_share: float) -> int | No
     return word if share >= min_share and share >= 3 * base else None
 
 
-def hub_word(corpus: CorpusFacts, words: Sequence[int], mass: Sequence[float], ratio: float) -> int | None:
+def hub_word(corpus: CorpusFacts, firing: Firing, words: Sequence[int], ratio: float) -> int | None:
     """The word that the others' sentences mention, if one stands out.
 
-    A feature that fires on Dallas, Houston and Texas is about Texas: sentences on Dallas and on Houston mention Texas,
-    but none mentions both cities. The score of a word is its share of the activation times the mean, over the other
-    words, of how much more often it stands in a sentence with them than in any sentence.
+    A feature that fires on Dallas, Houston, Lubbock and Texas is about Texas: sentences on each of the cities mention
+    Texas, but none mentions two cities. A word scores by the share of the others that it meets, squared, times the root of
+    how often the feature fires on it. A word that meets the others only in the company of one further word (Austin, always
+    together with 'capital') is what a relation makes of the concept, not the concept.
 
     Args:
         corpus: what is counted.
-        words: token ids, at least two for a hub to exist.
-        mass: of each word, summing to 1.
+        words: token ids that the feature fires on; fewer than four are too few to tell a hub from a chance meeting.
         ratio: how many times the runner-up's score the hub must reach.
     """
-    if len(words) < 2:
+    if len(words) < MIN_HUB_WORDS:
         return None
     store = corpus.store
     token, sentence = store.token_ids[corpus.labelling], store.token_sentence[corpus.labelling]
     present = np.zeros((len(words), store.n_sentences), dtype=np.bool_)
     for row, word in enumerate(words):
         present[row, sentence[token == word]] = True
-    together = present.astype(np.float64) @ present.T.astype(np.float64)
-    seen = np.maximum(together.diagonal(), 1.0)
-    # [other, word]: how much more often the word stands in the other's sentences than in any; a full stop never does
-    share = np.maximum(together / seen[:, None] - seen[None, :] / max(1, corpus.n_sentences), 0.0)
-    weights = np.asarray(mass, dtype=np.float64)
-    scores = np.array(
-        [
-            weights[w] * np.average(np.delete(share[:, w], w), weights=np.delete(weights, w) + 1e-12)
-            for w in range(len(words))
-        ]
-    )
+    scores = np.zeros(len(words))
+    for row, word in enumerate(words):
+        others = np.delete(np.arange(len(words)), row)
+        meetings = present[row] & present[others].any(axis=0)
+        if _always_with(corpus, meetings, words):
+            continue
+        met = float((present[others] & present[row]).any(axis=1).mean())
+        scores[row] = met**2 * np.sqrt(firing.fires[firing.token == word].mean())
     order = np.argsort(-scores, kind="stable")
     first, second = float(scores[order[0]]), float(scores[order[1]])
     return int(words[order[0]]) if first > 0 and first >= ratio * second else None
+
+
+def _always_with(corpus: CorpusFacts, meetings: BoolArray, words: Sequence[int]) -> bool:
+    """Whether nearly all these sentences, `[n_sentences]`, share one word that is neither a frame word nor of `words`."""
+    store = corpus.store
+    inside = corpus.labelling & meetings[store.token_sentence] & ~np.isin(store.token_ids, [*corpus.frame, *words])
+    width = int(store.token_ids.max()) + 1
+    pairs = np.unique(store.token_sentence[inside] * width + store.token_ids[inside])
+    count = np.bincount(pairs % width, minlength=1)
+    return bool(count.max() >= ALWAYS * max(1, int(meetings.sum())))
