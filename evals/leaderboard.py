@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ class Leaderboard:
         """The averages as a Markdown table, one row an agent."""
         heads = ["agent", *(metric.title for metric in metrics), "cases", "failed", "s / case"]
         lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
-        lines += ["| " + " | ".join(_cells(row, metrics, _with_interval)) + " |" for row in self.rows]
+        lines += ["| " + " | ".join(_cells(row, metrics)) + " |" for row in self.rows]
         return "\n".join(lines) + "\n"
 
     def to_rich(self, metrics: Sequence[Metric] = HEADLINES) -> Table:
@@ -97,7 +97,7 @@ class Leaderboard:
             table.add_column(row.agent, justify="right")
         for metric in metrics:
             title = metric.title if metric.higher_is_better else f"{metric.title} (lower is better)"
-            table.add_row(title, *(_with_interval(row.averages[metric.name]) for row in self.rows))
+            table.add_row(title, *(_score(row, metric) for row in self.rows))
         table.add_section()
         table.add_row("cases scored", *(str(row.n_scored) for row in self.rows))
         table.add_row("cases failed", *(str(row.n_failed) for row in self.rows))
@@ -151,13 +151,18 @@ def _compare(bench: BenchResult, first: str, second: str) -> Comparison:
     return Comparison(first, second, {metric.name: compare(a, b, metric) for metric in METRICS})
 
 
-def _cells(row: AgentRow, metrics: Sequence[Metric], show: Callable[[Average | None], str]) -> list[str]:
-    scores = [show(row.averages[metric.name]) for metric in metrics]
+def _cells(row: AgentRow, metrics: Sequence[Metric]) -> list[str]:
+    scores = [_score(row, metric) for metric in metrics]
     return [row.agent, *scores, str(row.n_scored), str(row.n_failed), _seconds(row)]
 
 
-def _with_interval(found: Average | None) -> str:
-    return NO_SCORE if found is None else f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f})"
+def _score(row: AgentRow, metric: Metric) -> str:
+    """Average with its interval; the number of cases behind it where that is not all of them."""
+    found = row.averages[metric.name]
+    if found is None:
+        return NO_SCORE
+    few = "" if found.n_cases == row.n_scored else f", n={found.n_cases}"
+    return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f}{few})"
 
 
 def _difference(found: Difference | None) -> str:

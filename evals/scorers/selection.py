@@ -27,7 +27,8 @@ METRICS = (
 def score_selection(prediction: Prediction, gold: GoldCircuit, graph: AttributionGraph) -> Mapping[str, Tally]:
     """Score which feature nodes were selected.
 
-    Without a selected candidate precision does not exist; with none that matters, or none that does not, nothing does.
+    Without a selected candidate precision does not exist, with none that does not matter no ranking score does, and with
+    none that matters nothing does.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -36,15 +37,16 @@ def score_selection(prediction: Prediction, gold: GoldCircuit, graph: Attributio
     matters = [i in set(gold.selected) for i in candidates]
     picked = [i in prediction.selected for i in candidates]
     n_matters, n_picked = sum(matters), sum(picked)
-    if not n_matters or n_matters == len(candidates):
+    if not n_matters:
         return {metric.name: NOTHING for metric in METRICS}
     right = sum(m and p for m, p in zip(matters, picked, strict=True))
+    ranks = n_matters < len(candidates)
     floor = min(prediction.importance.values(), default=0.0) - 1.0
     ranking = [prediction.importance.get(i, floor) for i in candidates]
     return {
         "selection.precision": Tally(right, n_picked),
         "selection.recall": Tally(right, n_matters),
         "selection.f1": Tally(2 * right, n_picked + n_matters),
-        "selection.auc": Tally(float(roc_auc_score(matters, ranking))),
-        "selection.average_precision": Tally(float(average_precision_score(matters, ranking))),
+        "selection.auc": Tally(float(roc_auc_score(matters, ranking))) if ranks else NOTHING,
+        "selection.average_precision": Tally(float(average_precision_score(matters, ranking))) if ranks else NOTHING,
     }

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +121,11 @@ def test_tables(bench: tuple[BenchResult, Path]) -> None:
     assert len({line.count("|") for line in lines}) == 1
     assert all(metric.title in lines[0] for metric in HEADLINES)
     assert len(board.comparison_markdown().splitlines()) == 2 + 2
+    found = board.rows[0].averages["selection.f1"]
+    assert found is not None and f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f})" in lines[2]
+    partial = replace(found, n_cases=1)
+    row = replace(board.rows[0], averages=board.rows[0].averages | {"selection.f1": partial})
+    assert ", n=1)" in replace(board, rows=(row,)).to_markdown(), "a score of few cases says so"
     assert board.to_rich().row_count == len(HEADLINES) + 3
 
 

@@ -63,6 +63,15 @@ def test_selection_by_hand(small_gold: GoldCircuit, small_graph: AttributionGrap
     assert found["selection.average_precision"] == pytest.approx(average_precision_score(matters, ranking))
 
 
+def test_where_everything_matters_there_is_no_ranking(
+    small_gold: GoldCircuit, small_graph: AttributionGraph, predict: Predict
+) -> None:
+    every = small_gold.model_copy(update={"selected": CANDIDATES})
+    found = scored(predict(("a", "input", CANDIDATES[:4])), every, small_graph)
+    assert found["selection.auc"] is None and found["selection.average_precision"] is None
+    assert found["selection.f1"] == pytest.approx(8 / 9)
+
+
 def test_grouping_by_hand(small_gold: GoldCircuit, small_graph: AttributionGraph, predict: Predict) -> None:
     # gold: {0_1_1 0_2_1} {1_3_2} {2_5_3}; predicted: {0_1_1 1_3_2} {0_2_1 1_4_2}, 2_5_3 left out
     prediction = predict(("a", "input", ("0_1_1", "1_3_2")), ("b", "input", ("0_2_1", "1_4_2")))
