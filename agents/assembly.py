@@ -129,7 +129,7 @@ def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplai
     if survey.screened:
         notes.append(
             f"{len(survey.screened)} features have little or no influence in the graph and entered because the answer needs "
-            "them: each left-out feature was switched off once; no necessity is claimed of what entered so"
+            "them, found by switching every left-out feature off; no necessity is claimed of what entered so"
         )
     if tools.store is None:
         notes.append("no corpus evidence: labels rest on the graph alone")

@@ -19,7 +19,7 @@ class ExperimentSettings:
             Benjamini-Hochberg over 25 claims can still accept at .05.
         alpha: level of the Benjamini-Hochberg procedure over a report's claims.
         n_positive, n_negative: most test tokens on which a feature fires, and does not, that a label is tested on.
-        min_positive: fewest positive test tokens for a label to be tested at all.
+        min_positive: fewest unseen sentences in which a feature fires for its label to be scored or tested at all.
         n_bootstrap: resamples behind every interval; each 2.5 % tail then rests on 50 of them.
 
     Raises:
@@ -30,7 +30,7 @@ class ExperimentSettings:
     alpha: float = 0.05
     n_positive: int = 50
     n_negative: int = 50
-    min_positive: int = 5
+    min_positive: int = 3
     n_bootstrap: int = 2000
 
     def __post_init__(self) -> None:

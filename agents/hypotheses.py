@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tracescribe.agents.claims import (
     SwapClaim,
 )
 from tracescribe.agents.donors import Donor, DonorSettings, find_donors
+from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.graph_facts import GraphFacts, graph_facts
 from tracescribe.agents.labels import MIXED
@@ -85,7 +87,7 @@ def propose_claims(
             ]
     claims += [suppression(tools, facts, s, target) for s in strong if s.role == "suppressor"][:1]
     claims += _edges(tools, survey, strong, settings)
-    if supernodes:
+    if supernodes and _can_be_decided(tools, survey, supernodes):
         claims.append(sufficiency(tools, supernodes, target))
     claims += _labels(tools, survey, labels, supernodes, settings)
     return tuple(claims)
@@ -145,12 +147,27 @@ def sufficiency(tools: CaseTools, supernodes: Sequence[Supernode], target: str) 
     return SufficiencyClaim(
         claim_id=tools.new_claim_id(),
         statement=(
-            f"With every other feature switched off, these {len(supernodes)} groups alone keep at least half of the "
-            f"probability of '{target.strip()}'."
+            f"With every other feature switched off, {_groups(len(supernodes))} at least half of the probability of "
+            f"'{target.strip()}'."
         ),
         supernodes=tuple(s.supernode_id for s in supernodes),
         target_token=target,
     )
+
+
+def _groups(n: int) -> str:
+    return "this one group alone keeps" if n == 1 else f"these {n} groups alone keep"
+
+
+def _can_be_decided(tools: CaseTools, survey: Survey, supernodes: Sequence[Supernode]) -> bool:
+    """Whether a sufficiency test has enough random circuits of the same size to compare with.
+
+    In a short prompt few features are active: if none is left out the circuit is enough as a matter of course, and if
+    hardly any is, no verdict could be given. What cannot be decided is not claimed.
+    """
+    members = {member.node for supernode in supernodes for member in supernode.members}
+    active = set(tools.active_features()) if tools.can_test else set(survey.full.node_of_feature)
+    return math.comb(len(active), len(active & members)) > MIN_CONTROLS
 
 
 def _edges(

@@ -1,7 +1,7 @@
 """Labels against sentences that the labeller never saw: scores, and experiments on label claims.
 
-The test half of the corpus is cut in two once more by a hash of each sentence: one part gives the scores that agents may
-look at, the other is kept for registered claims, so that no claim is tested on what suggested it.
+The test half of the corpus is cut in two once more, for each feature, by a hash of each sentence: one part gives the
+scores that agents may look at, the other is kept for registered claims, so that no claim is tested on what suggested it.
 """
 
 from __future__ import annotations
@@ -65,10 +65,13 @@ class LabelTest:
     controls: tuple[FeatureRef, ...]
 
 
+def _hash(sentence: str) -> bytes:
+    return hashlib.sha256(f"label part\0{sentence}".encode()).digest()
+
+
 def in_part(sentence: str, part: Part) -> bool:
-    """Whether a sentence of the test half belongs to this part of it."""
-    even = hashlib.sha256(f"label part\0{sentence}".encode()).digest()[0] % 2 == 0
-    return even == (part == "score")
+    """Whether a sentence of the test half in which a feature is silent belongs to this part of it."""
+    return (_hash(sentence)[0] % 2 == 0) == (part == "score")
 
 
 def sample_sentences(
@@ -84,11 +87,7 @@ def sample_sentences(
     Raises:
         EvidenceError: it fires in too few.
     """
-    fires = np.unique(store.token_sentence[np.flatnonzero(store.dense(ref) > 0)])
-    mine = [int(i) for i in np.flatnonzero(store.is_test) if in_part(store.corpus[int(i)], part)]
-    firing = set(fires.tolist())
-    positive = [i for i in mine if i in firing]
-    negative = [i for i in mine if i not in firing]
+    positive, negative = test_pools(store, ref, part, settings)
     if len(positive) < settings.min_positive or len(negative) < settings.min_positive:
         raise EvidenceError(
             f"feature {ref} fires in {len(positive)} and is silent in {len(negative)} unseen sentences; a test needs "
@@ -97,6 +96,35 @@ def sample_sentences(
     drawn = [positive[i] for i in rng.permutation(len(positive))[: settings.n_positive]]
     drawn += [negative[i] for i in rng.permutation(len(negative))[: settings.n_negative]]
     return _tokens_of(store, drawn, predicate)
+
+
+def test_pools(
+    store: EvidenceStore, ref: FeatureRef, part: Part, settings: ExperimentSettings
+) -> tuple[list[int], list[int]]:
+    """Sentences of the test half that belong to one part of it: those in which a feature fires, and the others.
+
+    The sentences in which it fires are dealt out in turn, in the order of their hashes, so that both parts have their
+    share. A feature too rare for that is not scored at all, and all of them are kept for its claim.
+    """
+    half = _one_each(store, np.flatnonzero(store.is_test))
+    firing = set(_firing_sentences(store, ref).tolist())
+    positive = [i for i in half if i in firing]
+    negative = [i for i in half if i not in firing and in_part(store.corpus[i], part)]
+    if len(positive) < 2 * settings.min_positive:
+        return (positive if part == "claim" else []), negative
+    return positive[part == "claim" :: 2], negative
+
+
+def _one_each(store: EvidenceStore, sentences: IntArray) -> list[int]:
+    """One number for each distinct sentence, in the order of the sentences' hashes."""
+    first: dict[str, int] = {}
+    for sentence in sentences:
+        first.setdefault(store.corpus[int(sentence)], int(sentence))
+    return [first[text] for text in sorted(first, key=lambda text: (_hash(text), text))]
+
+
+def _firing_sentences(store: EvidenceStore, ref: FeatureRef) -> IntArray:
+    return np.unique(store.token_sentence[np.flatnonzero(store.dense(ref) > 0)]).astype(np.int64)
 
 
 def _tokens_of(store: EvidenceStore, sentences: Sequence[int], predicate: Predicate) -> UnseenSentences:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 UNSCORED = 0.5
 """Weight of a label without a detection score when members vote on a name: between a bad and a good one."""
+SAME_THING = 4
+"""Most words that a feature may be about to say and still be taken to say one thing (12, twelve); more are a class."""
 SHARED_NEIGHBOURS = 0.5
 """Share of a word's neighbours that must be neighbours of a concept's triggers for the word to belong to it."""
 
@@ -77,12 +79,14 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
     if label.predicate.on == "token" and concept:
         if label.text == here or belongs(tools, label.text, label.predicate.words, here):
             return label.text
-    elif met and (concept or label.predicate.on == "previous"):
+    elif met and label.predicate.on == "previous":
         return label.text
     if not met:
         return None
     if label.predicate.on == "next":
-        return f"say {here}"
+        others = [word for word in label.predicate.words if word != here]
+        # without 'say', which is the name of what acts on the answer itself
+        return here if len(label.predicate.words) <= SAME_THING else " / ".join([here, *others[:2]])
     others = [word for word in label.predicate.words if word != here and stand_alike(tools, word, here)]
     return " / ".join([here, *others[:2]])
 
@@ -91,13 +95,17 @@ def belongs(tools: CaseTools, concept: str, triggers: Sequence[str], word: str) 
     """Whether a word on which a feature fires belongs to the concept that names the feature.
 
     A feature may be about Japan and also fire on an unrelated word; and it may fire on a city of Japan that the corpus has
-    hardly seen, so that no sentence says where it lies. The word belongs if it stands where the concept's own triggers
-    stand: most of its neighbours, left and right, are neighbours of a trigger that is mentioned together with the concept.
+    hardly seen, so that no sentence says where it lies. The word belongs if it is mentioned together with the concept more
+    often than by chance, or if it stands where the concept's own triggers stand: most of its neighbours, left and right,
+    are neighbours of a trigger that is mentioned together with the concept.
     """
     corpus = tools.corpus
     if corpus is None:
         return True
     of_concept = corpus.sentences_with(concept)
+    of_word = corpus.sentences_with(word)
+    if len(np.intersect1d(of_word, of_concept)) * corpus.n_sentences > len(of_word) * len(of_concept):
+        return True
     fellows = tuple(t for t in triggers if t != word and len(np.intersect1d(corpus.sentences_with(t), of_concept)))
     around = corpus.neighbours((word,))
     if not len(around):

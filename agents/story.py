@@ -74,7 +74,11 @@ def tell_story(survey: Survey, state: LoopState) -> tuple[Sentence, ...]:
         measurements={plan_claim[m.plan_id]: m for m in state["measurements"]},
     )
     claims = state["claims"]
-    sentences = [_sufficiency(teller, c) for c in claims if isinstance(c, SufficiencyClaim)]
+    enough = [c for c in claims if isinstance(c, SufficiencyClaim)]
+    sentences = [_sufficiency(teller, claim) for claim in enough]
+    needed = [c for c in claims if isinstance(c, NecessityClaim)]
+    if not enough and needed:
+        sentences = [_sentence(_answer(teller) + _untested(teller, needed), needed)]
     for supernode in state["supernodes"]:
         mine = [c for c in claims if _is_about(c, supernode.supernode_id)]
         sentences += _about(teller, supernode, mine)
@@ -166,23 +170,35 @@ def _difference(prompt: str, donor: str) -> str:
     return " ".join(f"'{word}'" for word in words) if words else f"the prompt '{donor}'"
 
 
+def _answer(teller: _Teller) -> str:
+    target = teller.survey.targets[0]
+    return f"The model goes on with '{target.token.strip()}' (probability {_p(target.probability)})"
+
+
+def _untested(teller: _Teller, claims: Sequence[Claim]) -> str:
+    tested = any(teller.verdicts[claim.claim_id].effect is not None for claim in claims)
+    return "." if tested else "; what is said of it here was not tested."
+
+
 def _sufficiency(teller: _Teller, claim: SufficiencyClaim) -> Sentence:
     verdict = teller.verdicts[claim.claim_id]
-    target = teller.survey.targets[0]
-    answer = f"The model goes on with '{target.token.strip()}' (probability {_p(target.probability)})"
-    groups = f"the {len(claim.supernodes)} groups of features named here"
+    answer = _answer(teller)
+    one = len(claim.supernodes) == 1
+    groups = (
+        "the one group of features named here" if one else f"the {len(claim.supernodes)} groups of features named here"
+    )
     if verdict.effect is None:
-        text = f"{answer}; hypothesis, not tested: {groups} are enough for that."
+        text = f"{answer}; hypothesis, not tested: {groups} {'is' if one else 'are'} enough for that."
         return _sentence(text, [claim])
     share = f"{max(0.0, verdict.effect):.0%}"
-    told = f"{answer}; with every other feature switched off, {groups} keep {share} of that"
+    told = f"{answer}; with every other feature switched off, {groups} {'keeps' if one else 'keep'} {share} of that"
     match verdict.outcome:
         case "supported":
             text = f"{told}, more than random groups of the same size."
         case "refuted":
-            text = f"{told}: not supported that they are enough."
+            text = f"{told}: not supported that {'it is' if one else 'they are'} enough."
         case _:
-            text = f"{told}: undecided whether they are enough, since {_why(verdict)}."
+            text = f"{told}: undecided whether {'it is' if one else 'they are'} enough, since {_why(verdict)}."
     return _sentence(text, [claim])
 
 

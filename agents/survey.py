@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 COMPLETION_SHARE = 0.15
 """A feature that pruning dropped comes back if it has this share of the influence of the strongest kept feature at its
 layer and position: pruning keeps what carries the graph, and so cuts through groups that share their work."""
+OWN_SHARE = 0.05
+"""A feature that pruning dropped comes back, wherever it stands, if a twentieth of all influence passes through it: in a
+short prompt a few nodes carry nearly everything, and pruning by cumulative share stops early."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class Survey:
         full: the unpruned graph (for an imported graph: the graph as it came).
         graph: the pruned graph.
         kept: feature nodes that pruning kept, most influential first.
-        features: those, what completes them at their places, and what the screen brings in, in this order.
+        features: those, what pruning should not have dropped, and what the screen brings in, in this order.
         influence: of every feature node, the share of the target logits' influence that passes through it, 0 to 1.
         targets: output tokens, most probable first.
         error_influence: share of the influence that enters through error nodes, 0 to 1.
@@ -71,7 +74,7 @@ def make_survey(tools: CaseTools) -> Survey:
         for node in ordered
         if node not in members
         and influence[node] > 0
-        and influence[node] >= COMPLETION_SHARE * strongest.get((node.layer, node.position), math.inf)
+        and influence[node] >= min(OWN_SHARE, COMPLETION_SHARE * strongest.get((node.layer, node.position), math.inf))
     )
     return Survey(
         full=full,

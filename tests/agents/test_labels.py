@@ -10,7 +10,7 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import Predicate
 from tracescribe.agents.experiment_settings import ExperimentSettings
-from tracescribe.agents.label_tests import in_part, sample_sentences, score_predicate
+from tracescribe.agents.label_tests import sample_sentences, score_predicate
 from tracescribe.agents.labels import LabelSettings, best_triggers, label_feature
 from tracescribe.agents.naming import belongs
 from tracescribe.agents.predicates import holds, in_words
@@ -100,18 +100,39 @@ def store_of(toolbox: Toolbox) -> EvidenceStore:
     return toolbox.evidence
 
 
-def test_the_parts_of_the_test_half_share_no_sentence(embedded_toolbox: Toolbox) -> None:
-    """Neither with each other nor with the half that labels are made from."""
-    store = store_of(embedded_toolbox)
+def test_scores_and_claims_share_no_sentence(embedded_toolbox: Toolbox) -> None:
+    """Neither with each other nor with the half that labels are made from, for any feature."""
+    store, settings = store_of(embedded_toolbox), ExperimentSettings(n_positive=10**6, n_negative=10**6)
     labelling = {s for s, test in zip(store.corpus, store.is_test, strict=True) if not test}
-    parts = [{s for s in store.corpus if s not in labelling and in_part(s, part)} for part in ("score", "claim")]
-    assert not parts[0] & parts[1]
-    assert min(len(part) for part in parts) > 0.3 * len(parts[0] | parts[1])
-
-    ref = FeatureRef(0, int(np.argmax(store.n_active(0))))
     predicate = Predicate(on="token", words=("the",))
-    drawn = sample_sentences(store, ref, predicate, "claim", ExperimentSettings(), np.random.default_rng(0))
-    assert {store.corpus[s] for s in drawn.sentences} <= parts[1]
+    compared = 0
+    for feature in store.live(0)[:40]:
+        ref, rng = FeatureRef(0, int(feature)), np.random.default_rng(0)
+        try:
+            parts = [
+                {store.corpus[s] for s in sample_sentences(store, ref, predicate, part, settings, rng).sentences}
+                for part in ("score", "claim")
+            ]
+        except EvidenceError:
+            continue
+        assert not parts[0] & parts[1] and not labelling & (parts[0] | parts[1])
+        compared += 1
+    assert compared > 10
+
+
+def test_a_rare_feature_is_kept_for_its_claim(embedded_toolbox: Toolbox) -> None:
+    store, settings = store_of(embedded_toolbox), ExperimentSettings()
+    predicate = Predicate(on="token", words=("the",))
+    for feature in store.live(2):
+        ref = FeatureRef(2, int(feature))
+        firing = {store.corpus[s] for s in store.token_sentence[np.flatnonzero(store.dense(ref))] if store.is_test[s]}
+        if settings.min_positive <= len(firing) < 2 * settings.min_positive:
+            with pytest.raises(EvidenceError, match="fires in 0"):
+                sample_sentences(store, ref, predicate, "score", settings, np.random.default_rng(0))
+            drawn = sample_sentences(store, ref, predicate, "claim", settings, np.random.default_rng(0))
+            assert firing <= {store.corpus[s] for s in drawn.sentences}
+            return
+    pytest.skip("every live feature of layer 2 fires in enough unseen sentences")
 
 
 def test_a_score_is_that_of_its_predicate(embedded_toolbox: Toolbox) -> None:

@@ -92,9 +92,11 @@ def test_claims_are_registered_before_any_of_them_is_planned(dallas_report: Circ
     events = [entry.event for entry in dallas_report.registry]
     assert events[0] == "defined"
     assert events.index("registered") < events.index("planned") < events.index("measured")
+    measured = {plan.claim_id for plan in dallas_report.plans}
+    assert len(measured) >= 8
     for claim in dallas_report.claims:
         order = [e.event for e in dallas_report.registry if e.subject == claim.claim_id]
-        assert order == ["registered", "planned", "measured"]
+        assert order == (["registered", "planned", "measured"] if claim.claim_id in measured else ["registered"])
 
 
 def test_two_runs_give_the_same_report(dallas_report: CircuitReport, embedded_toolbox: Toolbox) -> None:

@@ -118,13 +118,14 @@ def test_random_wrong_claims_are_hardly_ever_supported(
             there = list(tools.trace(donor).node_of_feature)
             stand_in = there[int(rng.integers(len(there)))]
             city = tools.full.tokens.index("containing") + 1
+            idle = _idle(tools)
             match place % 3:
-                case 0:
-                    node = _silent(tools, rng, stand_in)
-                case 1:
-                    node = _idle(tools, rng)
-                case _:
+                case 1 if idle:
+                    node = idle[int(rng.integers(len(idle)))]
+                case 2:
                     node = _of_another_role(tools, rng, city)
+                case _:
+                    node = _silent(tools, rng, stand_in)
             wrong = supernode(tools, "wrong", [node])
             lent = [n for n in there if n.position == node.position and n.layer == node.layer] or [stand_in]
             if place % 3 == 2:
@@ -149,11 +150,10 @@ def _silent(tools: CaseTools, rng: np.random.Generator, like: FeatureNode) -> Fe
     return FeatureNode(like.layer, like.position, pool[int(rng.integers(len(pool)))])
 
 
-def _idle(tools: CaseTools, rng: np.random.Generator) -> FeatureNode:
-    """A random feature that fires here, but carries less than a hundredth of the influence."""
+def _idle(tools: CaseTools) -> list[FeatureNode]:
+    """Features that fire here, but carry less than a hundredth of the influence."""
     influence = node_influence(tools.full)
-    idle = [node for node, index in tools.full.node_of_feature.items() if influence[index] < 0.01]
-    return idle[int(rng.integers(len(idle)))]
+    return [node for node, index in tools.full.node_of_feature.items() if influence[index] < 0.01]
 
 
 def _of_another_role(tools: CaseTools, rng: np.random.Generator, city: int) -> FeatureNode:

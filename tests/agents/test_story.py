@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tracescribe.agents.claims import LabelClaim
@@ -12,6 +14,8 @@ from tracescribe.agents.story import tell_story
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import AttributionGraph
 
+BARE_ANSWER = re.compile(r"The model goes on with .* \(probability [.\d]+\)\.")
+"""What the model said is a fact, whatever becomes of the claims about it."""
 WORDS: dict[Outcome, tuple[str, ...]] = {
     "refuted": ("Not supported", "not supported"),
     "inconclusive": ("Undecided", "undecided", "could not be confirmed"),
@@ -59,7 +63,8 @@ def test_what_does_not_hold_is_never_told_as_if_it_did(
     sentences = told(dallas_report, dallas_graph, outcome)
     assert sentences
     for sentence in sentences:
-        assert any(word in sentence.text for word in WORDS[outcome]), sentence.text
+        if not BARE_ANSWER.fullmatch(sentence.text):
+            assert any(word in sentence.text for word in WORDS[outcome]), sentence.text
 
 
 def test_every_claim_is_told(dallas_report: CircuitReport) -> None:
