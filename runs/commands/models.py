@@ -54,7 +54,7 @@ def train_embedded(
     ] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Train the embedded model and its cross-layer transcoder from nothing; half an hour on two CPU cores.
+    """Train the embedded model and its cross-layer transcoder from nothing; within forty minutes on two CPU cores.
 
     A second call with the same folder goes on after the last finished stage.
     """

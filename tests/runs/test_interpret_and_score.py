@@ -172,7 +172,7 @@ def test_a_report_is_scored_against_the_oracle(run: Run, report_folder: Path, tm
     by_prompt = run("score", report_folder, "--json")
     assert by_prompt.code == 0, by_prompt.err
     scores = by_prompt.json
-    assert scores["values"]["selection.f1"]["value"] > 0.5
+    assert scores["values"]["grouping.supernode_f1"]["value"] > 0.5
     gold_id = scores["gold_id"]
     assert run("score", report_folder / "report.json", gold_id, "--json").json == scores
     circuit = run("gold", "show", gold_id, "--json").out
