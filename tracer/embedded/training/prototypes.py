@@ -113,20 +113,26 @@ def find_clusters(outputs: Tensor, settings: PrototypeSettings, most: int, floor
     directions = _seeds(outputs, silence, max(settings.novelty * loud, settings.quiet_floor * floor), most)
     if not len(directions):
         return _no_clusters(outputs)
-    for last in [False] * settings.rounds + [True]:
-        coefficients, owner = (outputs @ directions.T).max(1)
-        owner = torch.where((coefficients > settings.purity * lengths) & (coefficients > silence), owner, -1)
-        rows = torch.bincount(owner[owner >= 0], minlength=len(directions))
-        if last:
-            break
+    for _ in range(settings.rounds):
+        owner, _, counts = _assign(outputs, lengths, directions, settings.purity, silence)
         kept = owner >= 0
-        sums = torch.zeros_like(directions).index_add(0, owner[kept], outputs[kept])[rows >= settings.smallest]
+        sums = torch.zeros_like(directions).index_add(0, owner[kept], outputs[kept])[counts >= settings.smallest]
         if not len(sums):
             return _no_clusters(outputs)
         directions = sums / sums.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    owner, coefficients, counts = _assign(outputs, lengths, directions, settings.purity, silence)
     kept = owner >= 0
-    means = torch.zeros(len(directions)).index_add(0, owner[kept], coefficients[kept]) / rows.clamp(min=1)
+    means = torch.zeros(len(directions)).index_add(0, owner[kept], coefficients[kept]) / counts.clamp(min=1)
     return Clusters(directions, owner, coefficients, means)
+
+
+def _assign(
+    outputs: Tensor, lengths: Tensor, directions: Tensor, purity: float, silence: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Owner (-1: none) and coefficient of each row, and the number of rows of each prototype."""
+    coefficients, owner = (outputs @ directions.T).max(1)
+    owner = torch.where((coefficients > purity * lengths) & (coefficients > silence), owner, -1)
+    return owner, coefficients, torch.bincount(owner[owner >= 0], minlength=len(directions))
 
 
 class RowDraw:

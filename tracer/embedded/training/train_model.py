@@ -119,9 +119,8 @@ class _MlpTap:
     def __init__(self, model: LlamaForCausalLM) -> None:
         self.outputs: dict[int, Tensor] = {}
         self.targets: _Targets | None = None
-        self._handles = [
-            layer.mlp.register_forward_hook(self._hook(index)) for index, layer in enumerate(model.model.layers)
-        ]
+        mlps = [model.get_submodule(f"model.layers.{index}.mlp") for index in range(len(model.model.layers))]
+        self._handles = [mlp.register_forward_hook(self._hook(index)) for index, mlp in enumerate(mlps)]
 
     def _hook(self, layer: int) -> Any:
         def hook(_module: torch.nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
