@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracescribe.agents.findings import FeatureLabel
-from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, NodeKind
+from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, IntArray, NodeKind
 from tracescribe.tracer.profiles import Profiles, profiles
 
 Labels = Mapping[FeatureRef, FeatureLabel]
@@ -26,6 +26,8 @@ class GraphFacts:
         row_of: row by feature node.
         to_logits: summed direct effect on each logit, `[n_features, n_logits]`.
         direct_share: share of absolute outgoing effect that goes straight to logits, `[n_features]`.
+        drives_target, drives_source, drives_share: positive edges between features as rows, and the share of the
+            target's positive input that each carries, `[n_links]`.
     """
 
     graph: AttributionGraph
@@ -33,11 +35,28 @@ class GraphFacts:
     row_of: Mapping[FeatureNode, int]
     to_logits: NDArray[np.float64]
     direct_share: NDArray[np.float64]
+    drives_target: IntArray
+    drives_source: IntArray
+    drives_share: NDArray[np.float64]
 
     @property
     def final_position(self) -> int:
         """Position of the last token, where answers are given."""
         return self.graph.n_pos - 1
+
+    def drives(self, row: int) -> float:
+        """The largest share of any feature's positive input that one feature carries."""
+        return float(self.drives_share[self.drives_source == row].max(initial=0.0))
+
+    def drives_among(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Shares of positive input among some features, `[len(rows) target, len(rows) source]`."""
+        place = np.full(len(self.direct_share), -1)
+        place[list(rows)] = np.arange(len(rows))
+        target, source = place[self.drives_target], place[self.drives_source]
+        inside = (target >= 0) & (source >= 0)
+        shares = np.zeros((len(rows), len(rows)))
+        np.add.at(shares, (target[inside], source[inside]), self.drives_share[inside])
+        return shares
 
 
 def graph_facts(graph: AttributionGraph) -> GraphFacts:
@@ -61,5 +80,10 @@ def graph_facts(graph: AttributionGraph) -> GraphFacts:
     np.add.at(to_logits, (source[direct], column[edges.target[direct]]), weight[direct])
     straight = np.bincount(source[direct], weights=np.abs(weight[direct]), minlength=n_features)
     share = np.divide(straight, total, out=np.zeros(n_features), where=total > 0)
+    between = mine & (row[edges.target] >= 0) & (weight > 0)
+    into = (row[edges.target] >= 0) & (weight > 0)
+    received = np.bincount(row[edges.target[into]], weights=weight[into], minlength=n_features)
+    target = row[edges.target[between]]
+    carried = weight[between] / received[target]
     rows = {graph.feature_node(int(node)): number for number, node in enumerate(found.nodes)}
-    return GraphFacts(graph, found, rows, to_logits, share)
+    return GraphFacts(graph, found, rows, to_logits, share, target, source[between], carried)

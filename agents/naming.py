@@ -65,8 +65,12 @@ def _strongest(tools: CaseTools, facts: GraphFacts, effects: NDArray[np.floating
 
 def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: FeatureLabel | None) -> str | None:
     """A label's text if it holds at this node; in a list of words the one that is met here comes first."""
-    if label is None or label.text.startswith(MIXED):
+    if label is None:
         return None
+    if label.text.startswith(MIXED):
+        # a bad detector may still be about the one word it was ever seen on, say when that word is met again
+        word = label.text.removeprefix(MIXED)
+        return word if word == facts.graph.tokens[node.position].strip() else None
     if label.predicate is None:
         return label.text
     tokens = [token.strip() for token in facts.graph.tokens]

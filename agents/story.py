@@ -108,7 +108,7 @@ def _about(teller: _Teller, supernode: Supernode, claims: Sequence[Claim]) -> li
         sentences.append(_sentence(f"Not supported, for {name}, taken for {role}: {parts}.", failed))
     if open_ := by_outcome.get("inconclusive"):
         parts = "; ".join(_tell(teller, claim) for claim in open_)
-        sentences.append(_sentence(f"Undecided, for {name}, taken for {role}: {parts}.", open_))
+        sentences.append(_sentence(f"Undecided, for {name}, taken for {role}: {parts}; {_open(teller, open_)}.", open_))
     if untested := by_outcome.get("untested"):
         parts = " ".join(claim.statement for claim in untested)
         sentences.append(_sentence(f"Hypothesis, not tested: {name} is {role}. {parts}", untested))
@@ -125,6 +125,17 @@ def _strength(teller: _Teller, claims: Sequence[Claim]) -> str:
     n_controls = min(verdict.n_controls for verdict in verdicts)
     q = max(verdict.q_value for verdict in verdicts if verdict.q_value is not None)
     return f"(beyond {n_controls} random changes of the same size, q {_p(q)})"
+
+
+def _open(teller: _Teller, claims: Sequence[Claim]) -> str:
+    """Why claims are undecided."""
+    verdicts = [teller.verdicts[claim.claim_id] for claim in claims]
+    weak = any(v.effect is not None and v.threshold is not None and v.effect < v.threshold for v in verdicts)
+    matched = any(v.effect is None or v.threshold is None or v.effect >= v.threshold for v in verdicts)
+    reasons = ["it is weaker than was claimed"] if weak else []
+    if matched:
+        reasons.append("random changes of the same size do not fall clearly behind")
+    return ", or ".join(reasons)
 
 
 def _tell(teller: _Teller, claim: Claim) -> str:
@@ -222,7 +233,7 @@ def _edge(teller: _Teller, claim: EdgeClaim) -> Sentence:
         case "refuted":
             text = f"Not supported that {source} drives {destination}: {told}."
         case _:
-            text = f"Undecided whether {source} drives {destination}: {told}."
+            text = f"Undecided whether {source} drives {destination}: {told}; {_open(teller, [claim])}."
     return _sentence(text, [claim])
 
 

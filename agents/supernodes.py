@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["GraphFacts", "GroupSettings", "Labels", "combining_share", "graph_facts", "group_features", "role_of"]
 
 
+STEPS_APART = 1e6
+"""Distance between features of which one drives the other: far enough that no mean brings them together."""
+
+
 @dataclass(frozen=True)
 class GroupSettings:
     """Settings of the grouping.
@@ -39,6 +43,8 @@ class GroupSettings:
         merge_similarity: least mean profile likeness (0 to 1) at which clusters merge.
         direct_share: share of a feature's outgoing effect that goes straight to output tokens, from which it counts as
             saying a word rather than preparing one.
+        driving_share: a feature that gives another this share of its input is a step before it: the two never share a
+            supernode, and the first does not count as saying a word.
         min_influence: supernodes with less influence than this share of the largest are left ungrouped.
         relation_share: a word that shares sentences with at least this share of the vocabulary is taken for a relation
             (an operation on something) and not for a thing.
@@ -46,6 +52,7 @@ class GroupSettings:
 
     merge_similarity: float = 0.5
     direct_share: float = 0.5
+    driving_share: float = 0.2
     min_influence: float = 0.02
     relation_share: float = 0.08
 
@@ -60,6 +67,7 @@ def role_of(
     """The role that a feature plays in this prompt, from its label and its place in the graph."""
     row = facts.row_of[node]
     says = facts.direct_share[row] >= settings.direct_share and node.position == facts.final_position
+    says = says and facts.drives(row) < settings.driving_share
     if says:
         effect = facts.profiles.outputs[row]
         return "output" if effect[int(np.argmax(np.abs(effect)))] > 0 else "suppressor"
@@ -108,7 +116,7 @@ def group_features(
     }
     for node in chosen:
         cells.setdefault((roles[node], _place(node, labels.get(node.ref), roles[node])), []).append(node)
-    clusters = [cluster for cell in cells.values() for cluster in _cluster(facts, cell, settings.merge_similarity)]
+    clusters = [cluster for cell in cells.values() for cluster in _cluster(facts, cell, settings)]
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
     floor = settings.min_influence * max(weight.values(), default=0.0)
     needed = [i for i in weight if weight[i] >= floor or any(node in survey.screened for node in clusters[i])]
@@ -133,7 +141,7 @@ def _place(node: FeatureNode, label: FeatureLabel | None, role: Role) -> object:
     return ("position", node.position)
 
 
-def _cluster(facts: GraphFacts, cell: Sequence[FeatureNode], merge_similarity: float) -> list[list[FeatureNode]]:
+def _cluster(facts: GraphFacts, cell: Sequence[FeatureNode], settings: GroupSettings) -> list[list[FeatureNode]]:
     """Agglomerative clusters of one cell by mean likeness of profiles; members keep the cell's order."""
     if len(cell) < 2:
         return [list(cell)]
@@ -143,9 +151,11 @@ def _cluster(facts: GraphFacts, cell: Sequence[FeatureNode], merge_similarity: f
     rows = [facts.row_of[node] for node in cell]
     views = (facts.profiles.inputs[rows], facts.profiles.outputs[rows], facts.profiles.destinations[rows])
     distance = 1.0 - similarity(*views).astype(np.float64)
+    drives = facts.drives_among(rows)
+    distance[np.maximum(drives, drives.T) >= settings.driving_share] = STEPS_APART
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), method="average")
-    found = fcluster(tree, 1.0 - merge_similarity, criterion="distance")
+    found = fcluster(tree, 1.0 - settings.merge_similarity, criterion="distance")
     clusters: dict[int, list[FeatureNode]] = {}
     for node, cluster in zip(cell, found, strict=True):
         clusters.setdefault(int(cluster), []).append(node)
