@@ -53,8 +53,21 @@ def name_of(
             votes[text] = votes.get(text, 0.0) + survey.influence[node] * (0.1 + score)
     if votes:
         return max(votes, key=lambda text: (votes[text], text))
+    if cluster[0].position != facts.final_position and all(_from_graph_alone(labels.get(n.ref)) for n in cluster):
+        return f"{facts.graph.tokens[cluster[0].position].strip()} {_layers(cluster)}"
     token, effect = _strongest(tools, facts, facts.profiles.outputs[rows].sum(axis=0))
-    return f"leads to {token}" if effect > 0 else f"leads away from {token}"
+    towards = f"leads to {token}" if effect > 0 else f"leads away from {token}"
+    return towards if tools.store is not None else f"{towards} {_layers(cluster)}"
+
+
+def _from_graph_alone(label: FeatureLabel | None) -> bool:
+    return label is None or label.predicate is None
+
+
+def _layers(cluster: Sequence[FeatureNode]) -> str:
+    """Layers of the members: what tells groups apart where nothing is known of their features."""
+    low, high = min(node.layer for node in cluster), max(node.layer for node in cluster)
+    return f"(layer {low})" if low == high else f"(layers {low} to {high})"
 
 
 def _strongest(tools: CaseTools, facts: GraphFacts, effects: NDArray[np.floating[Any]]) -> tuple[str, float]:
@@ -72,7 +85,7 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
         word = label.text.removeprefix(MIXED)
         return word if word == facts.graph.tokens[node.position].strip() else None
     if label.predicate is None:
-        return label.text
+        return label.text if tools.store is not None else None
     tokens = [token.strip() for token in facts.graph.tokens]
     following = tools.next_tokens()
     if label.predicate.on == "next" and not following:
