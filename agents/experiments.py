@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tracescribe.tracer.interventions import InterventionResult
 
 
+MIN_WHOLE = 0.1
+"""Sufficiency: least probability that the features together must carry; shares of less would rest on next to nothing."""
+
 FULL_OWN_PART = math.log(2)
 """Nats from which a supernode's removal counts as having its part in a swap: it at least doubles the odds of the donor's
 answer against the old one, beyond what the donor's features alone do."""
@@ -164,7 +167,13 @@ def effects_of(
             clean, edited = _of_token(tools, claim.target_token, result)
             # the last row has nothing left: what it gives is not the circuit's doing
             empty = float(np.exp(edited[-1]))
-            effects = _share(np.exp(edited) - empty, float(np.exp(clean)) - empty, claim)
+            whole = float(np.exp(clean)) - empty
+            if whole < MIN_WHOLE:
+                raise InterventionError(
+                    f"claim {claim.claim_id}: without any feature the probability of '{claim.target_token}' is {empty:.3f} "
+                    f"already, so features carry only {whole:.3f} of it; {MIN_WHOLE:g} is needed for a share to mean much"
+                )
+            effects = _share(np.exp(edited) - empty, whole, claim)
         case EdgeClaim():
             before = float(result.clean_activations.double().sum())
             after = result.activations.double().sum(-1).numpy()

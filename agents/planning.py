@@ -6,7 +6,7 @@ and the whole plan is hashed before the first perturbed run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,7 @@ def _design(tools: CaseTools, members: Members, claim: Claim, settings: Experime
             return _against_matched(tools, claim, row, settings)
         case SwapClaim():
             donor = donor_activations(tools, claim)
+            _same_places(claim, members[claim.supernode], donor)
             row, reference = swap(members[claim.supernode], donor), _added_alone(tools, members[claim.supernode], donor)
             return _against_matched(tools, claim, row, settings, reference=reference)
         case EdgeClaim():
@@ -122,6 +123,22 @@ def donor_activations(tools: CaseTools, claim: SwapClaim) -> dict[FeatureNode, f
             )
         found[FeatureNode(feature.layer, feature.position + offset, feature.feature)] = value
     return found
+
+
+def _same_places(claim: SwapClaim, members: Sequence[FeatureNode], donor: Iterable[FeatureNode]) -> None:
+    """Refuse a swap whose donor features stand where the supernode has no member.
+
+    Features brought in elsewhere could carry the donor's answer by themselves; removing any part that the old answer
+    needs would then look like a swap of that part.
+    """
+    places = {(node.layer, node.position) for node in members}
+    strangers = sorted(node for node in donor if (node.layer, node.position) not in places)
+    if strangers:
+        first = strangers[0]
+        raise InterventionError(
+            f"claim {claim.claim_id}: {len(strangers)} of the donor's features stand where supernode {claim.supernode} "
+            f"has no member (first: layer {first.layer}, position {first.position}); a swap replaces like by like"
+        )
 
 
 def _added_alone(

@@ -11,7 +11,7 @@ from tests.agents.conftest import DALLAS
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
-from tracescribe.agents.claims import Claim, FeatureAt, NecessityClaim, SwapClaim
+from tracescribe.agents.claims import Claim, EdgeClaim, FeatureAt, NecessityClaim, SwapClaim
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.experiments import run_experiments
 from tracescribe.agents.findings import Supernode, Verdict
@@ -20,7 +20,7 @@ from tracescribe.agents.verdicts import judge
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.prune import node_influence
 
-N_WRONG = 50
+N_WRONG = 55
 MAX_WRONGLY_SUPPORTED = 0.06
 """Share of wrong claims that may be called supported: the test level of .05, and one in 50 for luck."""
 
@@ -96,51 +96,94 @@ def test_texas_is_the_intermediate_step(tools: CaseTools) -> None:
     assert [v.outcome for v in verdicts_on(tools, [texas], claims)] == ["supported", "supported"]
 
 
+def test_features_brought_in_elsewhere_make_no_swap(tools: CaseTools) -> None:
+    """'capital' is the same word in both prompts; the donor's last features bring its answer, and that is not its doing."""
+    capital = supernode(tools, "capital", strongest_at(tools, DALLAS, "capital"))
+    claim = swap(tools, capital, asking("Oakland"), strongest_at(tools, asking("Oakland"), "is"))
+    (verdict,) = verdicts_on(tools, [capital], [claim])
+    assert verdict.outcome == "untested"
+    assert "stand where supernode" in verdict.reason and "like by like" in verdict.reason
+
+
+PLANTED_ON = (
+    (DALLAS, ("Oakland", "Cleveland", "Tucson")),
+    (asking("Miami"), ("Boulder", "Dallas", "Seattle")),
+    ("the currency of the country containing Osaka is", ("Omsk", "Krakow", "Cusco")),
+    ("the language of the country containing Milan is", ("Porto", "Bergen", "Hue")),
+    ("the opposite of hot is", ("big", "fast", "young")),
+)
+"""Prompts, and words that make a donor when they take the place of the word that tells the intermediate step."""
+
+
 def test_random_wrong_claims_are_hardly_ever_supported(
     embedded_toolbox: Toolbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """50 'intermediate steps' that are none: live features that are silent here, active ones without influence, and
-    influential ones of another role (the word 'capital', said to be the state).
+    """55 wrong claims of five kinds in three tasks: the rate of wrongly supported ones is printed for each kind.
 
-    Each is swapped for what stands at the same layer and position in a random donor prompt (those of another role: for
-    what stands on the donor's city), and is said to carry the donor's answer.
+    A silent feature swapped for what the donor has there; an influential feature of another role swapped likewise; the
+    right swap with another donor's answer; a silent feature said to be needed; edges against the direction of the model.
     """
-    prompts = [asking(city) for city in ("Dallas", "Oakland", "Cleveland", "Tucson", "Miami")]
-    verdicts: list[Verdict] = []
-    for number, prompt in enumerate(prompts):
+    found: dict[str, list[str]] = {}
+    for number, (prompt, words) in enumerate(PLANTED_ON):
         tools = embedded_toolbox.open(InterpretationCase(f"wrong {number}", prompt=prompt), Budget())
         rng = np.random.default_rng(number)
-        donors = [p for p in prompts if p != prompt]
-        claims: list[Claim] = []
-        supernodes: list[Supernode] = []
-        for place in range(N_WRONG // len(prompts)):
-            donor = donors[int(rng.integers(len(donors)))]
-            there = list(tools.trace(donor).node_of_feature)
-            stand_in = there[int(rng.integers(len(there)))]
-            city = tools.full.tokens.index("containing") + 1
-            idle = _idle(tools)
-            match place % 3:
-                case 1 if idle:
-                    node = idle[int(rng.integers(len(idle)))]
-                case 2:
-                    node = _of_another_role(tools, rng, city)
-                case _:
-                    node = _silent(tools, rng, stand_in)
-            wrong = supernode(tools, "wrong", [node])
-            lent = [n for n in there if n.position == node.position and n.layer == node.layer] or [stand_in]
-            if place % 3 == 2:
-                lent = strongest_at(tools, donor, donor.split()[city - 1])
-            supernodes.append(wrong)
-            claims.append(swap(tools, wrong, donor, lent))
-        verdicts += verdicts_on(tools, supernodes, claims)
-    assert len(verdicts) == N_WRONG
-    outcomes = [verdict.outcome for verdict in verdicts]
-    rate = outcomes.count("supported") / N_WRONG
+        planted, supernodes = _planted(tools, rng, prompt, words)
+        for (kind, _), verdict in zip(planted, verdicts_on(tools, supernodes, [c for _, c in planted]), strict=True):
+            found.setdefault(kind, []).append(verdict.outcome)
+    outcomes = [outcome for kind in found.values() for outcome in kind]
     with capsys.disabled():
-        counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
-        print(f"\n{N_WRONG} random wrong claims: {counts}; wrongly supported {rate:.3f}")
-    assert rate <= MAX_WRONGLY_SUPPORTED
+        for kind, told in found.items():
+            print(f"\n{kind}: {len(told)} planted, {told.count('supported')} supported", end="")
+        print(f"\n{N_WRONG} wrong claims: wrongly supported {outcomes.count('supported') / N_WRONG:.3f}")
+    assert len(outcomes) == N_WRONG
+    assert outcomes.count("supported") / N_WRONG <= MAX_WRONGLY_SUPPORTED
     assert outcomes.count("untested") == 0
+
+
+def _planted(
+    tools: CaseTools, rng: np.random.Generator, prompt: str, words: Sequence[str]
+) -> tuple[list[tuple[str, Claim]], list[Supernode]]:
+    """Eleven wrong claims about one prompt, each with its kind, and the supernodes that they name."""
+    step_word = next(w for w in prompt.split() if w in STEP_WORDS)
+    answer = tools.predict([prompt])[0].token
+    others = [word for word in prompt.split() if word not in (step_word, "is") and _active_at(tools, prompt, word)]
+    step = supernode(tools, "step", strongest_at(tools, prompt, step_word))
+    last = supernode(tools, "answer", strongest_at(tools, prompt, prompt.split()[-1]))
+    supernodes, planted = [step, last], list[tuple[str, Claim]]()
+    for index, word in enumerate(words):
+        donor = prompt.replace(step_word, word)
+        there = strongest_at(tools, donor, word)
+        silent = supernode(tools, "silent", [_silent(tools, rng, there[0])])
+        planted.append(("silent feature, swapped", swap(tools, silent, donor, there)))
+        planted.append(("silent feature, needed", necessary(tools, silent).model_copy(update={"target_token": answer})))
+        supernodes.append(silent)
+        right = swap(tools, step, donor, there)
+        another = swap(tools, step, prompt.replace(step_word, words[index - 1]), there).expected_token
+        planted.append(("right swap, another answer", right.model_copy(update={"expected_token": another})))
+    word = others[int(rng.integers(len(others)))]
+    bystander = supernode(tools, "bystander", strongest_at(tools, prompt, word))
+    supernodes.append(bystander)
+    donor = prompt.replace(step_word, words[0])
+    planted.append(("another role, swapped", swap(tools, bystander, donor, strongest_at(tools, donor, word))))
+    planted.append(("edge against the direction", _edge(tools, last, step)))
+    return planted, supernodes
+
+
+STEP_WORDS = {"Dallas", "Miami", "Osaka", "Milan", "hot"}
+
+
+def _active_at(tools: CaseTools, prompt: str, word: str) -> bool:
+    graph = tools.trace(prompt)
+    return any(graph.tokens[node.position] == word for node in graph.node_of_feature)
+
+
+def _edge(tools: CaseTools, source: Supernode, destination: Supernode) -> EdgeClaim:
+    return EdgeClaim(
+        claim_id=tools.new_claim_id(),
+        statement=f"'{source.label}' drives '{destination.label}'.",
+        source=source.supernode_id,
+        destination=destination.supernode_id,
+    )
 
 
 def _silent(tools: CaseTools, rng: np.random.Generator, like: FeatureNode) -> FeatureNode:
@@ -148,17 +191,3 @@ def _silent(tools: CaseTools, rng: np.random.Generator, like: FeatureNode) -> Fe
     active = set(tools.active_features())
     pool = [int(f) for f in tools.live(like.layer) if FeatureNode(like.layer, like.position, int(f)) not in active]
     return FeatureNode(like.layer, like.position, pool[int(rng.integers(len(pool)))])
-
-
-def _idle(tools: CaseTools) -> list[FeatureNode]:
-    """Features that fire here, but carry less than a hundredth of the influence."""
-    influence = node_influence(tools.full)
-    return [node for node, index in tools.full.node_of_feature.items() if influence[index] < 0.01]
-
-
-def _of_another_role(tools: CaseTools, rng: np.random.Generator, city: int) -> FeatureNode:
-    """A random influential feature that stands neither on the city nor on the last word."""
-    influence = node_influence(tools.full)
-    elsewhere = [n for n in tools.full.node_of_feature if n.position not in (city, tools.full.n_pos - 1)]
-    strong = sorted(elsewhere, key=lambda n: -influence[tools.full.node_of_feature[n]])[:3]
-    return strong[int(rng.integers(len(strong)))]

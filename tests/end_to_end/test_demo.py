@@ -113,6 +113,11 @@ def test_two_runs_with_one_seed_give_the_same_report(demo: tuple[dict[str, Any],
     assert first["story"] == second["story"]
 
 
+def _hear_interrupts() -> None:
+    """A shell that runs tests in the background has them ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _signalled_after(step: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo that is interrupted as soon as a step is done."""
     process = subprocess.Popen(
@@ -122,6 +127,7 @@ def _signalled_after(step: str, folder: Path) -> Iterator[subprocess.Popen[str]]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_interrupts,
     )
     assert process.stderr is not None
     for line in process.stderr:
