@@ -127,7 +127,7 @@ def _signalled_after(step: str, folder: Path) -> Iterator[subprocess.Popen[str]]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_hear_interrupts,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - this process starts no threads
     )
     assert process.stderr is not None
     for line in process.stderr:
