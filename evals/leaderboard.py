@@ -45,12 +45,15 @@ class Comparison:
     second: str
     differences: dict[str, Difference | None]
 
-    def ahead(self, metric: Metric) -> bool | None:
-        """Whether the first agent is ahead on average; None where they cannot be compared."""
+    def standing(self, metric: Metric) -> str:
+        """Where the first agent stands on average, in words; a difference whose interval holds 0 is said to be unclear."""
         difference = self.differences[metric.name]
         if difference is None:
-            return None
-        return difference.value > 0 if metric.higher_is_better else difference.value < 0
+            return "not comparable"
+        if difference.value == 0:
+            return "level"
+        word = "ahead" if (difference.value > 0) == metric.higher_is_better else "BEHIND"
+        return word if difference.low > 0 or difference.high < 0 else f"{word} (unclear)"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from tracescribe.evals.scores import Scores
     from tracescribe.runs.scoring import OracleOutcome
 
-_MARK = {True: "ahead", False: "BEHIND", None: "not comparable"}
-
 
 def show_scores(scores: Scores, as_json: bool) -> None:
     """Print every score of one report with what it means."""
@@ -54,7 +52,7 @@ def show_leaderboard(outcome: OracleOutcome, as_json: bool) -> None:
     console = terminal.stdout()
     console.print(outcome.board.to_rich())
     for comparison in outcome.board.comparisons:
-        standing = ", ".join(f"{metric.title} {_MARK[comparison.ahead(metric)]}" for metric in HEADLINES)
+        standing = ", ".join(f"{metric.title} {comparison.standing(metric)}" for metric in HEADLINES)
         console.print(terminal.styled(f"{comparison.first} against {comparison.second}: {standing}"))
     for failure in failures:
         console.print(terminal.styled(f"failed: {failure['agent']} on {failure['gold_id']}: {failure['error']}"))
