@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tracescribe.runs import terminal
 from tracescribe.runs.edit_grammar import Place, parse_node, parse_place, parse_setting
 from tracescribe.runs.loading import Pair, load_pair
-from tracescribe.tracer.errors import InputError
+from tracescribe.tracer.errors import InputError, InterventionError, UnknownIdError
 from tracescribe.tracer.graph import FeatureNode
 
 if TYPE_CHECKING:
@@ -151,19 +151,30 @@ def _edits(request: InterventionRequest, pair: Pair, clean: CleanRun) -> tuple[F
     from tracescribe.tracer.edits import FeatureEdit, ablation, scaling, swap
 
     tokens = _texts(pair, clean.tokens)
-    edits = list(ablation(parse_node(text, tokens) for text in request.ablate))
+    edits = list(ablation(_known(clean, parse_node(text, tokens)) for text in request.ablate))
     for text in request.scale:
         node, multiplier = parse_setting(text, tokens)
-        edits += scaling([node], multiplier, clean)
+        edits += scaling([_known(clean, node)], multiplier, clean)
     for text in request.set_to:
         node, value = parse_setting(text, tokens)
-        edits.append(FeatureEdit(node.layer, node.position, node.feature, value))
+        edits.append(FeatureEdit(*_known(clean, node), value))
     if request.swap_from is not None:
         members, donors = _swapped(request, pair, clean, tokens)
         edits += swap(members, donors)
     if not edits:
         raise InputError("the swap changes nothing: no feature is active at that place in either prompt")
     return tuple(edits)
+
+
+def _known(clean: CleanRun, node: FeatureNode) -> FeatureNode:
+    """A node that was written on the command line, if it exists: a wrong one is a wrong call, not failed work."""
+    from tracescribe.tracer.clean_run import check_node
+
+    try:
+        check_node(clean, node)
+    except InterventionError as error:
+        raise UnknownIdError(str(error)) from error
+    return node
 
 
 def _swapped(
