@@ -164,7 +164,7 @@ def build_embedded(
     out_dir: Path,
     *,
     seed: int = 0,
-    threads: int = 2,
+    threads: int = 1,
     progress: ProgressCallback | None = None,
     scale: float = 1.0,
 ) -> BuildResult:
@@ -176,7 +176,7 @@ def build_embedded(
     Args:
         out_dir: folder to write to; made if it is not there.
         seed: of every random draw of the training.
-        threads: CPU threads of torch.
+        threads: CPU threads of torch. They decide how sums are rounded, so the weights follow from seed and threads.
         progress: told how far each stage is.
         scale: multiplies step counts and sample sizes; below 1 only for trials.
 
