@@ -56,6 +56,7 @@ def test_time_runs_out_whatever_is_asked_for() -> None:
 def test_no_limit_is_no_limit() -> None:
     meter = Meter(Budget(experiments=None, forward_passes=None, seconds=None, llm_calls=None, tokens=None))
     meter.charge(experiments=10**9, forward_passes=10**12, llm_calls=10**9, input_tokens=10**12)
+    assert (meter.experiments, meter.forward_passes, meter.llm_calls) == (10**9, 10**12, 10**9)
 
 
 def test_a_case_is_a_prompt_or_a_graph() -> None:
