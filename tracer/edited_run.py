@@ -88,7 +88,7 @@ class EditedRun:
     def _frozen_norm(self, norm: Norm) -> Hook:
         def act(x: Tensor | None, output: Tensor) -> Tensor:
             assert x is not None, "norms are called with a positional input"
-            return norm.gain * (x / self.clean.denominators[norm.module][self.first :])
+            return norm.apply(x, self.clean.denominators[norm.module][self.first :])
 
         return act
 
@@ -125,7 +125,7 @@ class EditedRun:
             assert x is not None, "norms are called with a positional input"
             if self.direct:
                 denominator = self.clean.denominators[block.mlp_norm.module][self.first :]
-                self.features_read[layer] = x * block.read_gain(point, denominator)
+                self.features_read[layer] = block.read(point, x, denominator)
             else:
                 self.features_read[layer] = block.read(point, x)
             self._measure(layer)

@@ -192,8 +192,8 @@ def _read_features(
         position, feature = acts.nonzero(as_tuple=True)
         rows.append(torch.stack([torch.full_like(position, layer), position, feature], dim=1))
         values.append(acts[position, feature])
-        gain = block.read_gain(transcoders.reads, block.mlp_norm.denominator(seen.resid_mid[layer]))
-        readers.append(transcoders.encoder_rows(layer, feature) * gain[position])
+        denominator = block.mlp_norm.denominator(seen.resid_mid[layer])[position]
+        readers.append(block.read_covector(transcoders.reads, transcoders.encoder_rows(layer, feature), denominator))
         biases.append(transcoders.encoder_bias(layer)[feature])
     return torch.cat(rows), torch.cat(values), torch.cat(readers), torch.cat(biases)
 

@@ -63,6 +63,15 @@ class TranscoderSet:
     model_name: str
     layers: tuple[EncoderLayer, ...]
 
+    def n_written(self, layer: int) -> int:
+        """Layers that a feature of this layer writes to, itself first: all above for a CLT, one per layer otherwise."""
+        return self.n_layers - layer if self.kind == CROSS_LAYER else 1
+
+    def skip_weight(self, layer: int) -> Tensor | None:
+        """`W` of the linear skip path `out += x @ W.T` from the read point to the write point of the same layer,
+        `[d_model, d_model]`; None where there is none."""
+        return None
+
     def encode(self, layer: int, x: Tensor) -> Tensor:
         """Activations of one layer's features: `[..., d_model]` to `[..., n_features[layer]]`.
 

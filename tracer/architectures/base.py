@@ -33,26 +33,40 @@ WRITE_POINTS = (MLP_OUT, MLP_OUT_RESID)
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """An RMS norm: `gain * x / denominator(x)`.
+    """An RMS norm or LayerNorm: `gain * centred(x) / denominator(x) + bias`.
 
     Attributes:
         module: the module to hook.
-        gain: `[d_model]`.
+        gain: as it multiplies (Gemma's `1 + weight`), in the model's dtype, `[d_model]`.
         epsilon: added to the mean square.
+        bias: LayerNorm's, `[d_model]`; None for RMS norms.
+        centred: whether the mean over the last axis is taken away first (LayerNorm).
     """
 
     module: nn.Module
     gain: Tensor
     epsilon: float
+    bias: Tensor | None = None
+    centred: bool = False
+
+    def centre(self, x: Tensor) -> Tensor:
+        """`x` without its mean over the last axis where the norm centres; linear, and its own transpose."""
+        return x - x.mean(-1, keepdim=True) if self.centred else x
 
     def denominator(self, x: Tensor) -> Tensor:
-        """Root mean square of `x` over its last axis: `[..., d_model]` to `[..., 1]`."""
-        return (x.pow(2).mean(-1, keepdim=True) + self.epsilon).sqrt()
+        """Root mean square of what is divided: `[..., d_model]` to `[..., 1]`."""
+        return (self.centre(x).pow(2).mean(-1, keepdim=True) + self.epsilon).sqrt()
+
+    def apply(self, x: Tensor, denominator: Tensor | None = None) -> Tensor:
+        """The norm's output, `[..., d_model]`, in the dtype of `x`; a denominator that is given is held fixed."""
+        scaled = self.centre(x) / (self.denominator(x) if denominator is None else denominator)
+        scaled = scaled * self.gain.to(x.dtype)
+        return scaled if self.bias is None else scaled + self.bias.to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One transformer block.
+    """One transformer block. Weights are the model's own, in its dtype.
 
     Attributes:
         module: the whole block; its input is the residual stream before attention.
@@ -65,6 +79,8 @@ class Block:
         o_weight: `[d_model, n_heads * d_head]`.
         o_bias: `[d_model]` or None.
         write_modules: by write-point name, the module whose output is the value there.
+        attention_post_norm: norm between the attention's output and the residual stream (Gemma 2, 3), or None.
+        mlp_post_norm: norm between the MLP's output and the residual stream (Gemma 2, 3), or None.
     """
 
     module: nn.Module
@@ -77,32 +93,47 @@ class Block:
     o_weight: Tensor
     o_bias: Tensor | None
     write_modules: Mapping[str, nn.Module]
+    attention_post_norm: Norm | None = None
+    mlp_post_norm: Norm | None = None
 
-    def read(self, point: str, resid_mid: Tensor) -> Tensor:
-        """Value at a read point for a residual stream `[..., d_model]` between attention and MLP."""
-        if point == RESID_MID:
-            return resid_mid
-        normalized = resid_mid / self.mlp_norm.denominator(resid_mid)
-        return normalized if point == LN2_NORMALIZED else normalized * self.mlp_norm.gain
-
-    def read_gain(self, point: str, denominator: Tensor) -> Tensor:
-        """Derivative of the read point by the residual stream, the denominator held fixed.
+    def read(self, point: str, resid_mid: Tensor, denominator: Tensor | None = None) -> Tensor:
+        """Value at a read point for a residual stream `[..., d_model]` between attention and MLP.
 
         Args:
             point: one of `READ_POINTS`.
-            denominator: of the norm before the MLP, `[n_pos, 1]`.
-
-        Returns:
-            A diagonal, `[n_pos, 1]` or `[n_pos, d_model]`.
+            resid_mid: `[..., d_model]`.
+            denominator: of the norm before the MLP, `[..., 1]`, to hold it fixed; None computes it.
         """
         if point == RESID_MID:
-            return torch.ones_like(denominator)
-        return 1 / denominator if point == LN2_NORMALIZED else self.mlp_norm.gain / denominator
+            return resid_mid
+        if point == LN2_NORMALIZED:
+            divided_by = self.mlp_norm.denominator(resid_mid) if denominator is None else denominator
+            return self.mlp_norm.centre(resid_mid) / divided_by
+        return self.mlp_norm.apply(resid_mid, denominator)
+
+    def read_covector(self, point: str, covector: Tensor, denominator: Tensor) -> Tensor:
+        """A covector at a read point, pulled back to the residual stream; the denominator is held fixed.
+
+        Args:
+            point: one of `READ_POINTS`.
+            covector: `[..., d_model]`.
+            denominator: of the norm before the MLP, `[..., 1]`.
+        """
+        if point == RESID_MID:
+            return covector
+        scaled = covector / denominator
+        if point == MLP_IN:
+            scaled = scaled * self.mlp_norm.gain.to(covector.dtype)
+        return self.mlp_norm.centre(scaled)
+
+    def write_norm(self, point: str) -> Norm | None:
+        """The norm that stands between a write point and the residual stream, or None."""
+        return self.mlp_post_norm if point == MLP_OUT else None
 
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """The parts of one loaded model.
+    """The parts of one loaded model. Weights are the model's own, in its dtype.
 
     Attributes:
         family: the name that the model's configuration gives as `model_type`.
@@ -112,6 +143,10 @@ class Architecture:
         unembedding_bias: `[vocab_size]` or None.
         n_heads: query heads.
         n_kv_heads: key/value heads; query head `h` reads key/value head `h // (n_heads / n_kv_heads)`.
+        embedding: the module whose output is the token vectors, where something else is added to them before the
+            first block (GPT-2's learned positions, a constant without a node); None where the first block's input is
+            the token vectors.
+        logit_softcap: the cap of the final logits (`cap * tanh(x / cap)`), or None.
     """
 
     family: str
@@ -121,11 +156,14 @@ class Architecture:
     unembedding_bias: Tensor | None
     n_heads: int
     n_kv_heads: int
+    embedding: nn.Module | None = None
+    logit_softcap: float | None = None
 
     @cached_property
     def mean_unembedding(self) -> Tensor:
-        """Mean over the vocabulary, `[d_model]`: logits are traced relative to their mean."""
-        return self.unembedding.mean(0)
+        """Mean over the vocabulary, `[d_model]`, float32 or wider: logits are traced relative to their mean."""
+        wide = torch.promote_types(self.unembedding.dtype, torch.float32)
+        return self.unembedding.mean(0, dtype=wide)
 
 
 class Adapter(Protocol):

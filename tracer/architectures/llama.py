@@ -51,7 +51,7 @@ def _norm(module: Any) -> Norm:
 
 
 def _tensor(parameter: Tensor) -> Tensor:
-    return parameter.detach().float()
+    return parameter.detach()
 
 
 def _bias(linear: Any) -> Tensor | None:
