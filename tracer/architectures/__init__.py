@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["bind_architecture", "supported_families"]
 
-_ADAPTERS = {"llama": "tracescribe.tracer.architectures.llama"}
+_ADAPTERS = {
+    "gemma2": "tracescribe.tracer.architectures.gemma2",
+    "gemma3": "tracescribe.tracer.architectures.gemma3",  # the text layers of the model that also reads images
+    "gemma3_text": "tracescribe.tracer.architectures.gemma3",
+    "gpt2": "tracescribe.tracer.architectures.gpt2",
+    "llama": "tracescribe.tracer.architectures.llama",
+    "mistral": "tracescribe.tracer.architectures.mistral",
+    "qwen2": "tracescribe.tracer.architectures.qwen2",
+    "qwen3": "tracescribe.tracer.architectures.qwen3",
+}
 
 
 def supported_families() -> tuple[str, ...]:
