@@ -22,6 +22,9 @@ N_NEAR_WORDS = 3
 NEAR_WORD_CUTOFF = 0.6
 """`difflib` similarity below which a suggestion reads as noise (the library's own default)."""
 
+GPT2_BOS = "<|endoftext|>"
+"""What stands before the first token of a GPT-2 prompt, whose tokenizer adds nothing by itself."""
+
 
 def shorten(text: str) -> str:
     """At most `MAX_SHOWN_CHARACTERS` of a text, with a mark where it was cut."""
@@ -37,18 +40,20 @@ class Vocabulary:
         n_tokens: token ids that the model knows (its embedding's rows).
         max_positions: positions that the model was configured for.
         model_id: for messages.
+        required_prefix: ids that every prompt must begin with, because the model was tuned with them; () for none.
     """
 
     tokenizer: Any
     n_tokens: int
     max_positions: int
     model_id: str
+    required_prefix: tuple[int, ...] = ()
 
     def encode(self, prompt: str) -> Tensor:
         """Token ids of a prompt, `[n_pos]` int64, beginning with one special token (BOS).
 
         Raises:
-            PromptError: the prompt is empty, too long, or has words outside the vocabulary.
+            PromptError: the prompt is empty, too long, lacks the required prefix, or has words outside the vocabulary.
         """
         if not prompt.strip():
             raise PromptError("the prompt is empty; give at least one word")
@@ -65,7 +70,7 @@ class Vocabulary:
             tokens: `[n_pos]` integers.
 
         Raises:
-            PromptError: wrong shape, no token, too many, or an id that the model does not have.
+            PromptError: wrong shape, no token, too many, an id that the model does not have, or no required prefix.
         """
         if tokens.dim() != 1 or tokens.is_floating_point():
             raise PromptError(f"token ids must be integers [n_pos], found {tokens.dtype} {list(tokens.shape)}")
@@ -82,16 +87,32 @@ class Vocabulary:
         outside = tokens[(tokens < 0) | (tokens >= self.n_tokens)]
         if len(outside):
             raise PromptError(f"token id {int(outside[0])} is not in 0..{self.n_tokens - 1} of model {self.model_id}")
+        self._refuse_missing_prefix(tokens)
         return tokens
+
+    def _refuse_missing_prefix(self, tokens: Tensor) -> None:
+        wanted = list(self.required_prefix)
+        found = [int(i) for i in tokens[: len(wanted)]]
+        if found != wanted:
+            raise PromptError(
+                f"model {self.model_id} is instruction-tuned: its prompts must begin with "
+                f"{str(self.tokenizer.decode(wanted))!r} (ids {wanted}), found ids {found}; "
+                "write that in front, or open the model with zero_positions=1"
+            )
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
         """Ids that may lead a prompt."""
-        return frozenset(int(i) for i in self.tokenizer.all_special_ids)
+        named = frozenset(int(i) for i in self.tokenizer.all_special_ids)
+        # some copies of GPT-2's tokenizer have the token in their vocabulary, but do not call it special
+        return named or frozenset(self._words[word] for word in (GPT2_BOS,) if word in self._words)
 
     @cached_property
     def bos_id(self) -> int | None:
-        """The id that leads a prompt: BOS, else padding, else EOS, else any special one (circuit-tracer's rule)."""
+        """The id that leads a prompt: BOS, else padding, else EOS, else any special one; 0 is an id like any other.
+
+        Source: circuit-tracer's rule, but for the id 0, which it passes over.
+        """
         named = (self.tokenizer.bos_token_id, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
         candidates = [*named, *sorted(self.special_ids)]
         return next((int(i) for i in candidates if i is not None), None)
@@ -145,7 +166,12 @@ class Vocabulary:
         return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def _refuse_unknown_words(self, prompt: str) -> None:
-        if self._unknown_id is None or self._unknown_id not in self._plain_ids(prompt):
+        # byte-level tokenizers know every text; GPT-2's calls its BOS the unknown token
+        if (
+            self._unknown_id is None
+            or self._unknown_id == self.bos_id
+            or self._unknown_id not in self._plain_ids(prompt)
+        ):
             return
         words = dict.fromkeys(prompt.split())  # each once, in order
         unknown = [w for w in words if self._unknown_id in self._plain_ids(w) and w != self._bos_text]

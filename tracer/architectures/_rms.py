@@ -50,6 +50,7 @@ def describe(
 def pre_norm_block(layer: Any) -> Block:
     """A layer whose attention and MLP write straight to the residual stream."""
     attention = layer.self_attn
+    head_norms = [getattr(attention, name) for name in ("q_norm", "k_norm") if hasattr(attention, name)]
     return Block(
         module=layer,
         attention=attention,
@@ -62,12 +63,14 @@ def pre_norm_block(layer: Any) -> Block:
         o_bias=bias(attention.o_proj),
         # nothing stands between the MLP's output and the residual stream, so both names mean one place
         write_modules={MLP_OUT: layer.mlp, MLP_OUT_RESID: layer.mlp},
+        head_norms=tuple(rms_norm(norm) for norm in head_norms),
     )
 
 
 def post_norm_block(layer: Any) -> Block:
     """A Gemma layer: the outputs of attention and MLP pass through norms of their own before the residual stream."""
     attention = layer.self_attn
+    head_norms = [getattr(attention, name) for name in ("q_norm", "k_norm") if hasattr(attention, name)]
     return Block(
         module=layer,
         attention=attention,
@@ -81,6 +84,7 @@ def post_norm_block(layer: Any) -> Block:
         write_modules={MLP_OUT: layer.mlp, MLP_OUT_RESID: layer.post_feedforward_layernorm},
         attention_post_norm=shifted_rms_norm(layer.post_attention_layernorm),
         mlp_post_norm=shifted_rms_norm(layer.post_feedforward_layernorm),
+        head_norms=tuple(shifted_rms_norm(norm) for norm in head_norms),
     )
 
 

@@ -37,7 +37,8 @@ class Norm:
 
     Attributes:
         module: the module to hook.
-        gain: as it multiplies (Gemma's `1 + weight`), in the model's dtype, `[d_model]`.
+        gain: as it multiplies, `[d_model]`: the model's own weight in its dtype, or Gemma's `1 + weight` in float32 or
+            wider.
         epsilon: added to the mean square.
         bias: LayerNorm's, `[d_model]`; None for RMS norms.
         centred: whether the mean over the last axis is taken away first (LayerNorm).
@@ -81,6 +82,7 @@ class Block:
         write_modules: by write-point name, the module whose output is the value there.
         attention_post_norm: norm between the attention's output and the residual stream (Gemma 2, 3), or None.
         mlp_post_norm: norm between the MLP's output and the residual stream (Gemma 2, 3), or None.
+        head_norms: norms on each head's queries and keys (Qwen 3, Gemma 3), `[d_head]`; inside the attention pattern.
     """
 
     module: nn.Module
@@ -95,6 +97,7 @@ class Block:
     write_modules: Mapping[str, nn.Module]
     attention_post_norm: Norm | None = None
     mlp_post_norm: Norm | None = None
+    head_norms: tuple[Norm, ...] = ()
 
     def read(self, point: str, resid_mid: Tensor, denominator: Tensor | None = None) -> Tensor:
         """Value at a read point for a residual stream `[..., d_model]` between attention and MLP.
