@@ -312,10 +312,12 @@ def _refuse_pickled(path: Path) -> None:
 
 
 def _load_tokenizer(path: Path) -> Any:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # tokenizer.json says all; AutoTokenizer would keep its vocabulary, and put the usual rules of the family round it
+    loader: Any = PreTrainedTokenizerFast if (path / "tokenizer.json").is_file() else AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return loader.from_pretrained(path, local_files_only=True)
     except Exception as error:  # a missing or malformed tokenizer raises many kinds
         raise UnknownModelError(
             f"cannot read the tokenizer in {path}: {_first_line(error)}; the folder needs tokenizer.json"
