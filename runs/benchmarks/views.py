@@ -1,0 +1,98 @@
+"""How benchmarks are shown: tables on the terminal, one JSON document, one drawing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.table import Table
+
+from tracescribe.runs import terminal
+from tracescribe.runs.benchmarks import calls
+
+if TYPE_CHECKING:
+    from tracescribe.runs.benchmarks.tracing import TracerBench
+
+
+class Result(Protocol):
+    """What every benchmark returns."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        ...
+
+
+def save(result: Result, path: Path | None) -> None:
+    """Write a result as JSON, if a file was asked for."""
+    from tracescribe.tracer.provenance import write_json_atomic
+
+    if path is not None:
+        write_json_atomic(path, result.to_json())
+
+
+def megabytes(n_bytes: float) -> str:
+    """Bytes in units of 10^6, as tables show them."""
+    return f"{n_bytes / 1e6:.0f} MB"
+
+
+def table(*headings: str) -> Table:
+    """An empty table in the house's style; the first column is text, the others are figures."""
+    made = Table(box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        made.add_column(heading, justify="right" if index else "left")
+    return made
+
+
+def show_tracer(bench: TracerBench, as_json: bool) -> None:
+    """Print the cases, the ratios and the growth."""
+    if as_json:
+        terminal.print_json(bench.to_json())
+        return
+    clock = bench.clock
+    shown = table(
+        "pair",
+        "tokens",
+        "active",
+        "edges",
+        "trace",
+        "+ prune",
+        "of peak",
+        "executed",
+        "peak memory",
+        "ref. trace",
+        "ref. prune",
+        "ref. memory",
+    )
+    for case in bench.cases:
+        memory = case.memory.get(calls.TRACE)
+        shown.add_row(
+            f"{case.kind} {case.n_features}",
+            str(case.n_pos),
+            str(case.n_active),
+            f"{case.n_edges / 1e6:.2f} M",
+            f"{case.seconds(clock):.3f} s",
+            f"{case.seconds(clock, calls.PIPELINE):.3f} s",
+            f"{100 * case.share_of_peak(bench.peak, clock):.0f} %",
+            f"{case.executed_flops / max(1, case.useful_flops):.2f} x",
+            megabytes(memory.additional) if memory else "-",
+            times(case.ratio(clock, calls.TRACE, calls.REFERENCE_TRACE)),
+            times(case.ratio(clock, calls.PIPELINE, calls.REFERENCE_PIPELINE)),
+            times(case.memory_ratio(calls.TRACE, calls.REFERENCE_TRACE)),
+        )
+    console = terminal.stdout()
+    console.print(shown)
+    told = bench.to_json()
+    for row in told["growth"]:
+        if row["exponent"] is not None:
+            console.print(
+                f"{row['kind']} {row['n_features']}: time grows as (tokens x active features) to the power {row['exponent']:.2f}"
+            )
+    console.print(
+        f"{clock} seconds, medians of {bench.settings.repeats}; {bench.settings.threads} thread(s); peak of a float32 matrix "
+        f"product {bench.peak.rate(clock) / 1e9:.1f} GFLOP/s; ref.: the reference's figure divided by ours"
+    )
+
+
+def times(ratio: float | None) -> str:
+    """A ratio, or a dash."""
+    return "-" if ratio is None else f"{ratio:.2f}x"
