@@ -1,36 +1,62 @@
-"""Transcoders: sparse stand-ins for MLPs. A cross-layer transcoder (CLT) reads one layer and writes to it and all above.
+"""Transcoders: sparse stand-ins for MLPs, of every kind and format that `transcoder_formats` reads.
 
-Format: circuit-tracer's CLT folder, `config.yaml` with `W_enc_{l}.safetensors` and `W_dec_{l}.safetensors`. Encoders
-stay in memory; decoders hold n_layers (n_layers + 1) / 2 * n_features * d_model numbers and are read row by row.
+A cross-layer transcoder (CLT) reads one layer and writes to it and all above; a per-layer transcoder (PLT) writes to
+the layer that it reads. Encoders come into memory one layer at a time, and stay as far as a number of bytes allows;
+decoders of large sets stay on disk, and only the rows of active features are read.
 
-Source: Ameisen et al. 2025, "Circuit Tracing" (transformer-circuits.pub); format of circuit-tracer 0.4.1
-(github.com/decoderesearch/circuit-tracer).
+Source: Ameisen et al. 2025, "Circuit Tracing" (transformer-circuits.pub); Dunefsky et al. 2024, "Transcoders find
+interpretable LLM feature circuits" (arXiv 2406.11944).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from tracescribe.tracer import embedded
-from tracescribe.tracer.architectures.base import READ_POINTS, WRITE_POINTS
-from tracescribe.tracer.errors import TranscoderFormatError, TranscoderMismatchError
-from tracescribe.tracer.fingerprints import sha256_folder
+from tracescribe.tracer.errors import SettingError, TranscoderFormatError, TranscoderMismatchError
+from tracescribe.tracer.fingerprints import sha256_named
 from tracescribe.tracer.models import LanguageModel
-from tracescribe.tracer.transcoder_folder import (
-    CROSS_LAYER,
-    EncoderLayer,
-    TranscoderKind,
-    read_config,
-    read_hook,
-    read_layers,
-)
+from tracescribe.tracer.transcoder_formats.layers import StoredLayer, StoredTranscoders, TranscoderKind
+from tracescribe.tracer.transcoder_formats.registry import open_folder
+from tracescribe.tracer.transcoder_formats.resident import EncoderLayer, ResidentLayers, finite, read_encoder
 
-_FILES = ("config.yaml", "W_enc_*.safetensors", "W_dec_*.safetensors")
+RESIDENT_BYTES = 2 << 30
+"""Encoders that stay in memory, bytes, unless the caller says otherwise: every layer of a small model's set, a few of a
+large one's."""
+
+FULL_CHECK_BYTES = 64 << 20
+"""Sets up to this size are read and checked in full on opening, and stay in memory with their decoders. Of larger ones
+each layer's encoder and each decoder row is checked when it is read: to read a public CLT through takes minutes."""
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class _Digest:
+    """The hash of a set's files, worked out when it is first asked for: that reads every byte."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> _Digest: ...
+
+    @overload
+    def __get__(self, instance: TranscoderSet, owner: type[Any]) -> str: ...
+
+    def __get__(self, instance: TranscoderSet | None, owner: type[Any]) -> str | _Digest:
+        if instance is None:
+            raise AttributeError("no default")  # so that the dataclass asks for a value
+        value: str | Callable[[], str] = instance.__dict__["_sha256"]
+        if not isinstance(value, str):
+            value = instance.__dict__["_sha256"] = value()
+        return value
+
+    def __set__(self, instance: TranscoderSet, value: str | Callable[[], str]) -> None:
+        instance.__dict__["_sha256"] = value
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,118 +66,185 @@ class TranscoderSet:
     Attributes:
         transcoder_id: `embedded`, or the name of its folder.
         path: the folder.
-        kind: what it is.
-        sha256: hash of its files.
-        reads: read point by hook name (`architectures.base.READ_POINTS`).
-        writes: write point by hook name (`architectures.base.WRITE_POINTS`).
-        n_layers: layers.
-        d_model: width of the residual stream.
-        n_features: features per layer; widths may differ.
-        model_name: the model that its configuration names; "" if none.
-        layers: the encoders.
+        stored: shapes, hook names and arrays, as the format's reader found them.
+        dtype: of every tensor that comes out.
+        device: of every tensor that comes out.
+        resident: the layers that are in memory.
+        keeps_decoders: whether decoders stay in memory too (small sets).
+        sha256: hash of its files; given as text, or as a function that works it out when it is asked for.
     """
 
     transcoder_id: str
     path: Path
-    kind: TranscoderKind
-    sha256: str
-    reads: str
-    writes: str
-    n_layers: int
-    d_model: int
-    n_features: tuple[int, ...]
-    model_name: str
-    layers: tuple[EncoderLayer, ...]
+    stored: StoredTranscoders
+    dtype: torch.dtype
+    device: torch.device
+    resident: ResidentLayers
+    keeps_decoders: bool
+    sha256: _Digest = _Digest()
+
+    @property
+    def kind(self) -> TranscoderKind:
+        """Cross-layer, or one transcoder per layer."""
+        return self.stored.kind
+
+    @property
+    def format(self) -> str:
+        """Name of the layout on disk."""
+        return self.stored.format
+
+    @property
+    def reads(self) -> str:
+        """Read point by hook name (`architectures.base.READ_POINTS`)."""
+        return self.stored.reads
+
+    @property
+    def writes(self) -> str:
+        """Write point by hook name (`architectures.base.WRITE_POINTS`)."""
+        return self.stored.writes
+
+    @property
+    def model_name(self) -> str:
+        """The model that its configuration names; "" if none."""
+        return self.stored.model_name
+
+    @property
+    def n_layers(self) -> int:
+        """Layers."""
+        return len(self.stored.layers)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.stored.layers[0].encoder.shape[1]
+
+    @property
+    def n_features(self) -> tuple[int, ...]:
+        """Features per layer; widths may differ."""
+        return tuple(layer.n_features for layer in self.stored.layers)
 
     def n_written(self, layer: int) -> int:
         """Layers that a feature of this layer writes to, itself first: all above for a CLT, one per layer otherwise."""
-        return self.n_layers - layer if self.kind == CROSS_LAYER else 1
+        return self.stored.n_written(layer)
 
     def skip_weight(self, layer: int) -> Tensor | None:
         """`W` of the linear skip path `out += x @ W.T` from the read point to the write point of the same layer,
         `[d_model, d_model]`; None where there is none."""
-        return None
+        return None if self.stored.layers[layer].skip is None else self._encoder(layer).skip
 
     def encode(self, layer: int, x: Tensor) -> Tensor:
-        """Activations of one layer's features: `[..., d_model]` to `[..., n_features[layer]]`.
+        """Activations of one layer's features: `[..., n_tokens, d_model]` to `[..., n_tokens, n_features[layer]]`.
 
-        ReLU, or JumpReLU (`pre * (pre > threshold)`, strict) where the folder stores thresholds.
+        A BatchTopK set without a threshold chooses over all tokens of one prompt together, so that there every prompt
+        must come whole.
         """
-        encoder = self.layers[layer]
-        pre = x @ encoder.weight.T + encoder.bias
-        return pre.relu() if encoder.threshold is None else pre * (pre > encoder.threshold)
+        encoder = self._encoder(layer)
+        pre = x.to(device=self.device, dtype=self.dtype) @ encoder.weight.T
+        pre += encoder.bias
+        return self.stored.layers[layer].activation.apply(pre, encoder.threshold)
 
     def encoder_rows(self, layer: int, features: Tensor) -> Tensor:
         """Encoder vectors of some features, `[n, d_model]`."""
-        return self.layers[layer].weight[features]
+        return self._encoder(layer).weight[features.to(self.device)]
 
     def encoder_bias(self, layer: int) -> Tensor:
         """Encoder bias of one layer, `[n_features[layer]]`."""
-        return self.layers[layer].bias
+        return self._encoder(layer).bias
 
     def decoder_bias(self, layer: int) -> Tensor:
         """Bias of what is written to one layer, `[d_model]`."""
-        return self.layers[layer].decoder_bias
+        return self._encoder(layer).decoder_bias
 
     def decoder_rows(self, layer: int, features: Tensor) -> Tensor:
-        """Decoder vectors of some features, read from disk.
+        """Decoder vectors of some features; of large sets, read from disk.
 
         Args:
             layer: the layer that the features read.
             features: `[n]` indices, in any order, repeats allowed.
 
         Returns:
-            `[n, n_layers - layer, d_model]` float32; entry `k` of the middle axis writes to layer `layer + k`.
+            `[n, n_written(layer), d_model]`; entry `k` of the middle axis writes to layer `layer + k`.
 
         Raises:
-            TranscoderFormatError: a row is not finite.
+            TranscoderFormatError: a row is not finite, or the file is gone.
         """
-        if not len(features):
-            return torch.zeros(0, self.n_layers - layer, self.d_model)
-        from safetensors import safe_open
+        stored = self.stored.layers[layer]
+        if self.keeps_decoders:
+            whole = self.resident.decoder(layer, lambda: self._rows(stored, torch.arange(stored.n_features)))
+            return whole[features.to(self.device)]
+        unique, inverse = torch.unique(features.to("cpu", torch.int64), return_inverse=True)
+        rows = self._rows(stored, unique)
+        return rows if len(unique) == len(features) and _ascends(inverse) else rows[inverse.to(self.device)]
 
-        unique, inverse = torch.unique(features.to(torch.int64), return_inverse=True)
-        with safe_open(self.path / f"W_dec_{layer}.safetensors", "pt") as handle:
-            rows = cast(Tensor, handle.get_slice(f"W_dec_{layer}")[unique.tolist()])
-        if not torch.isfinite(rows).all():
-            raise TranscoderFormatError(f"{self.path}: W_dec_{layer} is not finite; copy or download the folder again")
-        return rows.float()[inverse]
+    def _rows(self, stored: StoredLayer, features: Tensor) -> Tensor:
+        rows = stored.decoder.rows(features.tolist(), stored.skipped_writes).to(device=self.device, dtype=self.dtype)
+        return finite(stored.decoder, stored.where, rows)
+
+    def _encoder(self, layer: int) -> EncoderLayer:
+        stored = self.stored.layers[layer]
+        return self.resident.encoder(layer, lambda: read_encoder(stored, self.dtype, self.device))
 
 
-def load_transcoders(name_or_path: str | Path) -> TranscoderSet:
-    """Open a transcoder folder.
+def _ascends(inverse: Tensor) -> bool:
+    return bool((inverse == torch.arange(len(inverse))).all())
+
+
+def load_transcoders(
+    name_or_path: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str | torch.device = "cpu",
+    resident_bytes: int = RESIDENT_BYTES,
+) -> TranscoderSet:
+    """Open a transcoder set; see `docs/transcoders.md` for the formats.
 
     Args:
-        name_or_path: `embedded`, or a folder with a `config.yaml`.
+        name_or_path: `embedded`, or a folder.
+        dtype: `float32` or `float64`: what stored weights are converted to on reading.
+        device: where tensors come out.
+        resident_bytes: encoders that may stay in memory; at least one layer always does.
 
     Raises:
-        TranscoderFormatError: no such folder, a kind that is not supported yet, or a folder with faults (all are
-            listed).
+        TranscoderFormatError: no such folder, a format that is not known, or a folder with faults (all are listed).
+        SettingError: a dtype or device that cannot be used.
     """
+    if dtype not in _DTYPES:
+        raise SettingError(f"transcoder dtype is {dtype!r:.40}, expected one of {', '.join(_DTYPES)}")
     is_embedded = str(name_or_path) == embedded.MODEL_ID
     path = embedded.transcoder_dir() if is_embedded else Path(name_or_path)
-    config = read_config(path)
+    if not path.is_dir():
+        raise TranscoderFormatError(f"no transcoder folder {str(path)!r}; give a folder or {embedded.MODEL_ID!r}")
     faults: list[str] = []
-    layers = read_layers(path, faults)
-    reads = read_hook(config, "feature_input_hook", READ_POINTS, faults)
-    writes = read_hook(config, "feature_output_hook", WRITE_POINTS, faults)
-    if config.get("activation") == "relu" and any(layer.threshold is not None for layer in layers):
-        faults.append("config.yaml says activation: relu, but thresholds are stored")
+    stored = open_folder(path, faults)
+    faults += stored.faults()
     if faults:
         raise TranscoderFormatError(f"transcoder folder {path}: {'; '.join(faults)}; copy or download it again")
-    return TranscoderSet(
+    n_bytes = sum(_n_bytes(layer) for layer in stored.layers)
+    opened = TranscoderSet(
         transcoder_id=embedded.MODEL_ID if is_embedded else path.resolve().name,
         path=path,
-        kind=CROSS_LAYER,
-        sha256=sha256_folder(path, _FILES),
-        reads=reads,
-        writes=writes,
-        n_layers=len(layers),
-        d_model=int(layers[0].weight.shape[1]),
-        n_features=tuple(len(layer.weight) for layer in layers),
-        model_name=str(config.get("model_name", "")),
-        layers=tuple(layers),
+        sha256=lambda: sha256_named(stored.files),
+        stored=stored,
+        dtype=_DTYPES[dtype],
+        device=torch.device(device),
+        resident=ResidentLayers(resident_bytes),
+        keeps_decoders=n_bytes <= min(FULL_CHECK_BYTES, resident_bytes // 2),
     )
+    if n_bytes <= FULL_CHECK_BYTES:
+        _check_numbers(opened)
+    return opened
+
+
+def _n_bytes(layer: StoredLayer) -> int:
+    """Bytes of a layer in float32, decoder included."""
+    return 4 * sum(math.prod(array.shape) for array in (*layer.arrays, layer.decoder))
+
+
+def _check_numbers(opened: TranscoderSet) -> None:
+    """Read a small set once; the first number that is not finite is an error."""
+    for layer in range(opened.n_layers):
+        opened.encoder_bias(layer)
+        opened.decoder_rows(layer, torch.arange(opened.n_features[layer]))
 
 
 def check_fit(model: LanguageModel, transcoders: TranscoderSet) -> None:

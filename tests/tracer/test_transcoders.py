@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.tracer.tiny_pair import TinyShape, make_pair, write_transcoders
-from tracescribe.tracer import transcoder_folder
+from tracescribe.tracer import transcoders
 from tracescribe.tracer.errors import TranscoderFormatError, TranscoderMismatchError
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit, load_transcoders
@@ -112,11 +112,19 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "config is no YAML": (lambda f: (f / "config.yaml").write_text("a: [1"), "cannot read .*config.yaml"),
     "config runs code": (lambda f: (f / "config.yaml").write_text("!!python/object/apply:os.getcwd []"), "cannot read"),
     "config is a list": (lambda f: (f / "config.yaml").write_text("- 1"), "holds list, expected a mapping"),
-    "per-layer set": (lambda f: change_config(f, model_kind="transcoder_set"), "not supported yet"),
+    "per-layer set": (lambda f: change_config(f, model_kind="transcoder_set"), "no layer_0.safetensors"),
     "unknown kind": (lambda f: change_config(f, model_kind="sae"), "model_kind is 'sae'"),
-    "topk": (lambda f: change_config(f, activation="topk", k=4), "activation 'topk' is not supported yet"),
-    "file list": (lambda f: change_config(f, transcoders=["../x"]), "not supported yet"),
-    "relu with thresholds": (lambda f: change_config(f, activation="relu"), "relu, but thresholds are stored"),
+    "topk with thresholds": (
+        lambda f: change_config(f, activation="topk", k=4),
+        "activation is topk, but thresholds are stored",
+    ),
+    "unknown activation": (lambda f: change_config(f, activation="tanh"), "activation is 'tanh', expected one of relu"),
+    "k is no number": (lambda f: change_config(f, activation="topk", k="4"), "k is '4', expected a positive integer"),
+    "file outside": (lambda f: change_config(f, transcoders=["../x"]), "'../x' lies outside the folder"),
+    "relu with thresholds": (
+        lambda f: change_config(f, activation="relu"),
+        "activation is relu, but thresholds are stored",
+    ),
     "unknown read point": (lambda f: change_config(f, feature_input_hook="hook_q"), "feature_input_hook is 'hook_q'"),
     "no layer": (drop_encoders, "no W_enc_0.safetensors"),
     "a gap": (lambda f: (f / "W_enc_1.safetensors").unlink(), "W_enc_2.safetensors follows no W_enc_1"),
@@ -182,7 +190,7 @@ def test_all_faults_of_a_folder_come_in_one_error(folder: Path) -> None:
 
 
 def test_rows_of_large_decoders_are_checked_when_they_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcoder_folder, "FULL_CHECK_BYTES", 0)
+    monkeypatch.setattr(transcoders, "FULL_CHECK_BYTES", 0)
     change(folder, "W_dec_0.safetensors", lambda t: t["W_dec_0"][2].fill_(float("nan")))
     clt = load_transcoders(folder)
     assert clt.decoder_rows(0, torch.tensor([1, 3])).isfinite().all()
