@@ -1,106 +1,89 @@
-"""The graph file as it lies on disk: bounded reading, and the shape of its rows (Neuronpedia / circuit-tracer schema).
+"""The graph file as it lies on disk: bounded reading of JSON, and the check of its rows against `graph_rows`.
 
 Everything in a graph file is a stranger's: sizes, depth, numbers and types are checked here before anything is built.
-Fields that are not named here are kept, so that writing a graph again loses nothing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tracescribe.tracer.errors import GraphFormatError
+from tracescribe.tracer.graph_rows import (
+    MAX_INTEGER,
+    MAX_LINKS,
+    MAX_NODES,
+    MAX_PROMPT,
+    MAX_TEXT,
+    LinkRow,
+    Metadata,
+    NodeRow,
+    QueryParameters,
+)
 
 MAX_BYTES = 1 << 28
-"""Largest graph document, unpacked: two million links take about this much, and ten times it while they are read."""
+"""Largest graph document, unpacked: four million links take about this much, and ten times it while they are read."""
 
 MAX_DEPTH = 32
 """Deepest nesting; the schema itself needs four."""
 
-MAX_TOKENS = 1_000_000
-"""Longest prompt."""
+MAX_CONTAINERS = 2 * (MAX_NODES + MAX_LINKS)
+"""Most objects and lists: an empty one takes two bytes on disk and thirty times that in memory."""
 
-MAX_LAYERS = 1000
-"""Most layers: far above any model."""
+MAX_VALUES = 40_000_000
+"""Most values, for the same reason."""
+
+MAX_ENTRIES = MAX_LINKS
+"""Most entries of any list or object."""
 
 MAX_SHOWN_FAULTS = 5
 """Faults that one message lists; the rest are counted."""
 
+MAX_FAULTS = 1000
+"""Faults after which no further rows are looked at."""
+
 _Checked = TypeVar("_Checked")
 
-_MAX_INTEGER = 1 << 62  # fits int64 with room for sums
-_MAX_NUMBER = 1e30  # fits float32 with room for sums
 _GZIP_MAGIC = b"\x1f\x8b"
-
-NodeId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.\-]+$")]
-Text = Annotated[str, Field(max_length=100_000)]
-Number = Annotated[float, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
-
-
-class _Row(BaseModel):
-    # strangers' files hold more fields than the schema names; they are kept, not trusted
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+_CHUNK = 10_000  # rows checked at once: their models, and their faults, need more memory than what is kept
+_NESTED = (str, dict, list)
+_SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
+_NODES: TypeAdapter[list[NodeRow]] = TypeAdapter(list[NodeRow])
+_LINKS: TypeAdapter[list[LinkRow]] = TypeAdapter(list[LinkRow])
+_METADATA, _QUERY = TypeAdapter(Metadata), TypeAdapter(QueryParameters)
 
 
-class NodeRow(_Row):
-    """One entry of `nodes`."""
+class GraphFaultsError(GraphFormatError):
+    """A graph file with faults that are known one by one.
 
-    node_id: NodeId
-    feature_type: Text
-    layer: Annotated[str, Field(max_length=20)] | Annotated[int, Field(ge=0, le=MAX_LAYERS)]
-    ctx_idx: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
-    feature: Annotated[int, Field(ge=-1, le=_MAX_INTEGER)] | None = None
-    token_prob: Annotated[float, Field(ge=0, le=1 + 1e-6)] | None = None
-    clerp: Text | None = None
-    influence: Number | None = None
-    activation: Number | None = None
+    Attributes:
+        faults: all of them, each beginning with the place inside the document; the message lists the first few.
+    """
 
-
-class LinkRow(_Row):
-    """One entry of `links`: a raw signed edge from `source` to `target`."""
-
-    source: NodeId
-    target: NodeId
-    weight: Number
+    def __init__(self, name: str, faults: Iterable[str]) -> None:
+        self.faults = tuple(faults)
+        more = len(self.faults) - MAX_SHOWN_FAULTS
+        shown = "; ".join(self.faults[:MAX_SHOWN_FAULTS])
+        super().__init__(f"{name}: {shown}{f'; and {more} more' if more > 0 else ''}")
 
 
-class Scores(BaseModel):
-    """Scores of the unpruned graph."""
+@dataclass(frozen=True, eq=False)
+class LinkColumns:
+    """Links as parallel lists: node ids `source` and `target` as the file spells them, and `weight`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    source: list[str]
+    target: list[str]
+    weight: list[float]
 
-    replacement: Annotated[float, Field(ge=0, le=1)]
-    completeness: Annotated[float, Field(ge=0, le=1)]
-
-
-class OwnBlock(BaseModel):
-    """What this product adds under `metadata.tracescribe`, so that a saved graph can be used with its weights again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    format: Annotated[int, Field(ge=1, le=1)]
-    n_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
-    token_ids: list[Annotated[int, Field(ge=0, le=_MAX_INTEGER)]] = Field(default_factory=list)
-    scores: Scores | None = None
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    bias: dict[NodeId, Number] = Field(default_factory=dict)
-    ambiguous_links: list[dict[str, Any]] = Field(default_factory=list)
-
-
-class Metadata(_Row):
-    """The part of `metadata` that reading needs."""
-
-    slug: Text = ""
-    scan: Text | list[Any] | dict[str, Any] | None = None
-    prompt: Text
-    prompt_tokens: Annotated[list[Text], Field(min_length=1, max_length=MAX_TOKENS)]
-    tracescribe: OwnBlock | None = None
+    def __len__(self) -> int:
+        return len(self.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,25 +92,30 @@ class GraphDocument:
 
     metadata: Metadata
     nodes: list[NodeRow]
-    links: list[LinkRow]
+    links: LinkColumns
     raw: Mapping[str, Any]
 
 
-_NODES, _LINKS = TypeAdapter(list[NodeRow]), TypeAdapter(list[LinkRow])
-
-
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
     """Content of a graph file.
+
+    Args:
+        path: the file.
+        limit: most bytes; `MAX_BYTES` if None.
 
     Raises:
         GraphFormatError: no such file, or one that cannot be read or is too large.
     """
+    limit = MAX_BYTES if limit is None else limit
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise GraphFormatError(f"{path}: {path.stat().st_size} bytes, at most {MAX_BYTES} are read")
-        return path.read_bytes()
+        with path.open("rb") as handle:
+            # one byte more than allowed: the size that a file system tells need not be true (pipes, /proc)
+            content = handle.read(limit + 1)
     except OSError as error:
         raise GraphFormatError(f"cannot read graph file {path}: {error.strerror or error}; check the path") from error
+    if len(content) > limit:
+        raise GraphFormatError(f"{path}: {max(path.stat().st_size, len(content))} bytes, at most {limit} are read")
+    return content
 
 
 def parse_document(content: bytes, name: str) -> GraphDocument:
@@ -141,37 +129,35 @@ def parse_document(content: bytes, name: str) -> GraphDocument:
         GraphFormatError: not JSON, too large, too deep, or with rows that break the schema (the path inside the
             document is named).
     """
-    raw = _load_json(_unpack(content, name), name)
+    raw = load_json(unpack(content, name), name)
     if not isinstance(raw, dict):
         raise GraphFormatError(f"{name}: the document is a {type(raw).__name__}, expected an object")
     missing = [key for key in ("metadata", "nodes", "links") if key not in raw]
     if missing:
         raise GraphFormatError(f"{name}: no {', '.join(missing)}; expected a Neuronpedia / circuit-tracer graph")
-    if _deeper_than(raw, MAX_DEPTH):
-        raise GraphFormatError(f"{name}: nested deeper than {MAX_DEPTH} levels")
-    faults: list[str] = []
-    metadata = _validate(TypeAdapter(Metadata), raw["metadata"], "metadata", faults)
-    nodes = _validate(_NODES, raw["nodes"], "nodes", faults)
-    links = _validate(_LINKS, raw["links"], "links", faults)
-    if not isinstance(raw.get("qParams", {}), dict):
-        faults.append(f"qParams: a {type(raw['qParams']).__name__}, expected an object")
-    if metadata is None or nodes is None or links is None or faults:
-        refuse(name, faults)
+    faults = _too_many(raw)
+    if faults:
+        raise GraphFaultsError(name, faults)
+    metadata = validate(_METADATA, raw["metadata"], "metadata", faults)
+    if raw.get("qParams") is not None:
+        validate(_QUERY, raw["qParams"], "qParams", faults)
+    nodes = [row for chunk in _checked(_NODES, raw["nodes"], "nodes", faults) for row in chunk]
+    links = LinkColumns([], [], [])
+    for chunk in _checked(_LINKS, raw["links"], "links", faults):
+        links.source.extend(link.source for link in chunk)
+        links.target.extend(link.target for link in chunk)
+        links.weight.extend(link.weight for link in chunk)
+    if metadata is None or faults:
+        raise GraphFaultsError(name, faults)
     return GraphDocument(metadata, nodes, links, raw)
 
 
-def refuse(name: str, faults: Iterable[str]) -> NoReturn:
-    """Raise one error for all faults of a document.
+def unpack(content: bytes, name: str) -> bytes:
+    """The document itself: bytes as they are, or unpacked if they are gzipped, up to `MAX_BYTES`.
 
     Raises:
-        GraphFormatError: always.
+        GraphFormatError: damaged or cut gzip data, or more than is read.
     """
-    listed = list(faults)
-    more = f"; and {len(listed) - MAX_SHOWN_FAULTS} more" if len(listed) > MAX_SHOWN_FAULTS else ""
-    raise GraphFormatError(f"{name}: {'; '.join(listed[:MAX_SHOWN_FAULTS])}{more}")
-
-
-def _unpack(content: bytes, name: str) -> bytes:
     if not content.startswith(_GZIP_MAGIC):
         return content
     decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
@@ -183,49 +169,150 @@ def _unpack(content: bytes, name: str) -> bytes:
         raise GraphFormatError(f"{name}: unpacks to more than {MAX_BYTES} bytes")
     if not decompressor.eof:
         raise GraphFormatError(f"{name}: the gzip data ends early; download or write it again")
+    if decompressor.unused_data:
+        raise GraphFormatError(f"{name}: {len(decompressor.unused_data)} bytes follow the gzip data; write it again")
     return unpacked
 
 
-def _load_json(content: bytes, name: str) -> Any:
-    def refuse_constant(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not a JSON number")
+def load_json(content: bytes, name: str) -> Any:
+    """The JSON value of untrusted bytes: strict, bounded in depth, number of values and length of texts.
 
+    Raises:
+        GraphFormatError: not JSON, a repeated key, a number that JSON does not have, half of a character, or too much.
+    """
+    n_containers, n_values = content.count(b"{") + content.count(b"["), content.count(b",")
+    if n_containers > MAX_CONTAINERS or n_values > MAX_VALUES:
+        raise GraphFormatError(
+            f"{name}: about {n_containers} objects and {n_values} values, at most {MAX_CONTAINERS} and {MAX_VALUES} "
+            "are read"
+        )
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=refuse_constant)
+        value = json.loads(
+            content.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated_keys
+        )
     except RecursionError as error:
         raise GraphFormatError(f"{name}: nested deeper than {MAX_DEPTH} levels") from error
     except UnicodeDecodeError as error:
         raise GraphFormatError(f"{name}: not UTF-8 at byte {error.start}; expected JSON") from error
     except ValueError as error:
         raise GraphFormatError(f"{name}: not valid JSON ({error}); it may be cut off: write it again") from error
+    excess = _excess(value, MAX_DEPTH, may_hold_halves=_SURROGATE.search(content) is not None)
+    if excess is not None:
+        location, reason = excess
+        raise GraphFormatError(f"{name}: {path_of('', location)}: {reason}")
+    return value
 
 
-def _deeper_than(value: Any, limit: int) -> bool:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    nested = [child for child in children if isinstance(child, dict | list)]
-    return bool(nested) and (limit == 0 or any(_deeper_than(child, limit - 1) for child in nested))
+def validate(
+    adapter: TypeAdapter[_Checked], value: Any, where: str, faults: list[str], start: int = 0
+) -> _Checked | None:
+    """A value as its model, or None, with one fault for each broken rule.
 
-
-def _validate(adapter: TypeAdapter[_Checked], value: Any, where: str, faults: list[str]) -> _Checked | None:
+    Args:
+        adapter: of the model.
+        value: what was read.
+        where: its place inside the document.
+        faults: to be added to.
+        start: index of the first row, where `value` is a slice of a list of rows.
+    """
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
+        if error.error_count() > _CHUNK:
+            faults.append(f"{where}: {error.error_count()} faults")
+            return None
         for fault in error.errors(include_url=False, include_input=True, include_context=False):
-            faults.append(f"{_path(where, fault['loc'])}: {fault['msg']}, found {_shown(fault['input'])}")
+            location = list(fault["loc"])
+            if start and location:
+                location[0] = int(location[0]) + start
+            faults.append(f"{path_of(where, location)}: {fault['msg']}, found {shown(fault['input'])}")
         return None
 
 
-def _path(where: str, location: tuple[int | str, ...]) -> str:
+def path_of(where: str, location: Iterable[int | str]) -> str:
+    """A place inside a document: `nodes[3].layer`."""
     for part in location:
-        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+        text = part if isinstance(part, int) else "".join(c if c.isprintable() else "\ufffd" for c in part[:60])
+        where += f"[{text}]" if isinstance(part, int) else f".{text}" if where else str(text)
     return where
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A short form of a stranger's value, on one line."""
     if isinstance(value, dict | list):
         return f"{type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
         return "a huge integer"
-    text = repr(value)
+    text = ascii(value[:100]) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # two readers may see two different graphs in such a file
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {shown(repeated)} stands twice in one object")
+    return value
+
+
+def _excess(value: Any, levels: int, *, may_hold_halves: bool) -> tuple[list[int | str], str] | None:
+    """Where a value is deeper or longer than is read, and why; None if it is not."""
+
+    def text_fault(text: str, limit: int) -> str | None:
+        if len(text) > limit:
+            return f"a text of {len(text)} characters, at most {limit} are read"
+        if may_hold_halves and any("\ud800" <= c <= "\udfff" for c in text):
+            return "half of a surrogate pair is no character; write U+FFFD in its place"
+        return None
+
+    if isinstance(value, str):
+        reason = text_fault(value, MAX_PROMPT)  # the models know the limit of each text that they name
+        return None if reason is None else ([], reason)
+    if not isinstance(value, dict | list):
+        return None
+    if levels < 0:
+        return [], f"nested deeper than {MAX_DEPTH} levels"
+    if len(value) > MAX_ENTRIES:
+        return [], f"{len(value)} entries, at most {MAX_ENTRIES} are read"
+    if isinstance(value, dict):
+        for key in value:
+            reason = text_fault(key, MAX_TEXT)
+            if reason is not None:
+                return [], f"a key is {reason}"
+    children: Iterable[tuple[int | str, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    for place, child in children:
+        if isinstance(child, _NESTED):
+            found = _excess(child, levels - 1, may_hold_halves=may_hold_halves)
+            if found is not None:
+                return [place, *found[0]], found[1]
+    return None
+
+
+def _too_many(raw: Mapping[str, Any]) -> list[str]:
+    limits = {"nodes": MAX_NODES, "links": MAX_LINKS}
+    return [
+        f"{key}: {len(raw[key])} entries, at most {limit} are read"
+        for key, limit in limits.items()
+        if isinstance(raw[key], list) and len(raw[key]) > limit
+    ]
+
+
+def _checked(
+    adapter: TypeAdapter[list[_Checked]], rows: Any, where: str, faults: list[str]
+) -> Iterator[list[_Checked]]:
+    """Rows as their models, some at a time; faulty ones are left out."""
+    if not isinstance(rows, list):
+        validate(adapter, rows, where, faults)
+        return
+    before = len(faults)
+    for start in range(0, len(rows), _CHUNK):
+        yield validate(adapter, rows[start : start + _CHUNK], where, faults, start) or []
+        if len(faults) - before > MAX_FAULTS:
+            faults.append(f"{where}: looked at no further than entry {min(start + _CHUNK, len(rows)) - 1}")
+            return

@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from tracescribe.tracer.graph import AttributionGraph, EdgeTable, GraphScores, IntArray, NodeKind, NodeTable
-from tracescribe.tracer.graph_document import MAX_LAYERS, GraphDocument, NodeRow, OwnBlock, refuse
+from tracescribe.tracer.graph import AttributionGraph, EdgeTable, GraphScores, NodeKind, NodeTable
+from tracescribe.tracer.graph_checks import cycle_faults
+from tracescribe.tracer.graph_document import GraphDocument, GraphFaultsError
+from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LAYERS, NodeRow, OwnBlock
 from tracescribe.tracer.link_ends import ImportedNode, LinkEnds
+from tracescribe.tracer.query_parameters import with_renamed_nodes
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ OWN_KEY = "tracescribe"
 
 _THREE_NUMBERS = re.compile(r"(\d{1,19})_(\d{1,19})_(\d{1,19})")
 _EMBEDDING = re.compile(r"E_(\d{1,19})_(\d{1,19})")
-_MAX_INDEX = 1 << 62
+_NEW_ERROR = re.compile(r"\d+_-1_\d+")
 
 
 def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
@@ -51,26 +54,28 @@ def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
     n_pos = len(document.metadata.prompt_tokens)
     nodes = [n for i, row in enumerate(document.nodes) if (n := _read_node(row, f"nodes[{i}]", n_pos, faults))]
     if faults:
-        refuse(name, faults)
+        raise GraphFaultsError(name, faults)
     _refuse_duplicates(nodes, faults)
     ends = LinkEnds(nodes)
     pairs, aside = ends.resolve(document.links, faults)
     if faults:
-        refuse(name, faults)
+        raise GraphFaultsError(name, faults)
     if aside:
         _log.warning("%s: %d links could mean either of two nodes and were set aside", name, len(aside))
     own, links = document.metadata.tracescribe, document.raw["links"]
     n_layers = _n_layers(nodes, own, faults)
-    table = _node_table(nodes, n_layers, own)
-    kept = sorted(set(range(len(document.links))) - set(aside))
+    dtype = np.dtype(np.float32 if own is None else own.dtype)
+    table = _node_table(nodes, n_layers, own, dtype)
+    left_out = set(aside)
+    kept = [i for i in range(len(pairs)) if i not in left_out]
     edges = EdgeTable(
         target=np.array([pairs[i][1] for i in kept], dtype=np.int64),
         source=np.array([pairs[i][0] for i in kept], dtype=np.int64),
-        weight=np.array([document.links[i].weight for i in kept], dtype=np.float32),
+        weight=np.array([document.links.weight[i] for i in kept], dtype=dtype),
     )
-    _refuse_cycle(nodes, edges, table, faults)
+    faults += cycle_faults([node.node_id for node in nodes], table.layer, edges.target, edges.source)
     if faults:
-        refuse(name, faults)
+        raise GraphFaultsError(name, faults)
     return AttributionGraph(
         prompt=document.metadata.prompt,
         tokens=tuple(document.metadata.prompt_tokens),
@@ -88,11 +93,8 @@ def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
 
 def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> ImportedNode | None:
     """One node; None after a fault."""
-    kind = KIND_OF_TYPE.get(row.feature_type)
+    kind = KIND_OF_TYPE[row.feature_type]
     before = len(faults)
-    if kind is None:
-        faults.append(f"{where}.feature_type: {row.feature_type[:40]!r}, expected one of {', '.join(KIND_OF_TYPE)}")
-        return None
     if row.ctx_idx >= n_pos:
         faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but the prompt has {n_pos} tokens")
     if kind == NodeKind.ERROR:
@@ -104,7 +106,7 @@ def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> Impor
         return None
     *first, feature, position = (int(group) for group in match.groups())
     layer = first[0] if first else -1
-    if feature > _MAX_INDEX or layer > MAX_LAYERS:
+    if feature > MAX_INTEGER or layer > MAX_LAYERS:
         faults.append(f"{where}.node_id: {row.node_id!r} has numbers beyond any model")
     if position != row.ctx_idx:
         faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but node_id {row.node_id!r} says {position}")
@@ -120,6 +122,9 @@ def _read_error(row: NodeRow, where: str, faults: list[str]) -> ImportedNode | N
         return None
     layer = int(text)
     new, old = f"{layer}_-1_{row.ctx_idx}", f"0_{layer}_{row.ctx_idx}"
+    if row.node_id != new and _NEW_ERROR.fullmatch(row.node_id):
+        faults.append(f"{where}.node_id: {row.node_id!r}, but the row says layer {layer}, position {row.ctx_idx}")
+        return None
     # foreign spellings without a layer stay as they are
     node_id = new if row.node_id == old else row.node_id
     return ImportedNode(node_id, NodeKind.ERROR, layer, row.ctx_idx, -1, row)
@@ -141,7 +146,7 @@ def _n_layers(nodes: Sequence[ImportedNode], own: OwnBlock | None, faults: list[
     return max(below + 1, logits - 1, 1)
 
 
-def _node_table(nodes: Sequence[ImportedNode], n_layers: int, own: OwnBlock | None) -> NodeTable:
+def _node_table(nodes: Sequence[ImportedNode], n_layers: int, own: OwnBlock | None, dtype: np.dtype[Any]) -> NodeTable:
     layer = {NodeKind.EMBEDDING: -1, NodeKind.LOGIT: n_layers}
     bias = {} if own is None else own.bias
 
@@ -158,33 +163,17 @@ def _node_table(nodes: Sequence[ImportedNode], n_layers: int, own: OwnBlock | No
         layer=np.array([layer.get(n.kind, n.layer) for n in nodes], dtype=np.int64),
         position=np.array([n.position for n in nodes], dtype=np.int64),
         feature=np.array([n.feature for n in nodes], dtype=np.int64),
-        activation=np.array([activation(n) for n in nodes], dtype=np.float32),
-        influence=np.array([number(n.row.influence) for n in nodes], dtype=np.float32),
-        bias=np.array([number(bias.get(n.node_id)) for n in nodes], dtype=np.float32),
+        activation=np.array([activation(n) for n in nodes], dtype=dtype),
+        influence=np.array([number(n.row.influence) for n in nodes], dtype=dtype),
+        bias=np.array([number(bias.get(n.node_id)) for n in nodes], dtype=dtype),
     )
-
-
-def _refuse_cycle(nodes: Sequence[ImportedNode], edges: EdgeTable, table: NodeTable, faults: list[str]) -> None:
-    """Add a fault if the links run in a circle."""
-    if (table.layer[edges.target] > table.layer[edges.source]).all():
-        return
-    left: IntArray = np.arange(len(edges))
-    while len(left):  # take away, again and again, the edges whose source nothing feeds
-        fed = np.zeros(len(nodes), dtype=np.bool_)
-        fed[edges.target[left]] = True
-        remaining = left[fed[edges.source[left]]]
-        if len(remaining) == len(left):
-            faults.append(f"links: a cycle runs through node {nodes[int(edges.source[left[0]])].node_id!r}")
-            return
-        left = remaining
 
 
 def _token_ids(nodes: Sequence[ImportedNode], n_pos: int, own: OwnBlock | None, name: str) -> tuple[int, ...]:
     if own is not None and own.token_ids:
         if len(own.token_ids) != n_pos:
-            refuse(
-                name, [f"metadata.{OWN_KEY}.token_ids: {len(own.token_ids)} entries, but the prompt has {n_pos} tokens"]
-            )
+            fault = f"metadata.{OWN_KEY}.token_ids: {len(own.token_ids)} entries, but the prompt has {n_pos} tokens"
+            raise GraphFaultsError(name, [fault])
         return tuple(own.token_ids)
     by_position = {n.position: n.feature for n in nodes if n.kind == NodeKind.EMBEDDING}
     return tuple(by_position[p] for p in range(n_pos)) if len(by_position) == n_pos else ()
@@ -201,24 +190,39 @@ def _extra(
 ) -> Mapping[str, Any]:
     """What the file holds beyond the graph.
 
-    `metadata`, `qParams` and `document` (other top-level keys) as read; `nodes`: each node's row by node id; `links`:
-    rows that hold more than a float32 weight, by source and target id; `ambiguous_links`: rows set aside.
+    `metadata`, `qParams` and `document` (other top-level keys) as read; `order`: the top-level keys in the file's
+    order; `nodes`: each node's row by node id; `links`: rows that hold more than a weight of the graph's own precision,
+    by source and target id; `ambiguous_links`: rows set aside.
     """
     raw = document.raw
     metadata = {key: value for key, value in raw["metadata"].items() if key != OWN_KEY}
     known = {"metadata", "qParams", "nodes", "links"}
     rows = {node.node_id: row for node, row in zip(nodes, raw["nodes"], strict=True)}
+    ids = [node.node_id for node in nodes]
     links: dict[tuple[str, str], Any] = {}
-    for row, target, source, weight in zip(kept, edges.target, edges.source, edges.weight, strict=True):
-        if len(row) > 3 or float(weight) != row["weight"]:
-            links[nodes[source].node_id, nodes[target].node_id] = row
+    columns = (edges.target.tolist(), edges.source.tolist(), edges.weight.tolist())
+    for row, target, source, weight in zip(kept, *columns, strict=True):
+        if len(row) > 3 or weight != row["weight"]:
+            links[ids[source], ids[target]] = row
     own = document.metadata.tracescribe
     aside = [*([] if own is None else own.ambiguous_links), *aside]
-    return {
+    extra = {
         "metadata": metadata,
-        "qParams": raw.get("qParams", {}),
         "document": {key: value for key, value in raw.items() if key not in known},
+        "order": list(raw),
         "nodes": rows,
         "links": links,
         "ambiguous_links": aside,
     }
+    if "qParams" in raw:
+        extra["qParams"] = _saved_view(raw["qParams"], nodes)
+    return extra
+
+
+def _saved_view(parameters: Any, nodes: Sequence[ImportedNode]) -> Any:
+    """`qParams` with errors under their new ids, except where an old id means a feature as well."""
+    if parameters is None:
+        return None
+    meanings = Counter(node.row.node_id for node in nodes)
+    renamed = {n.row.node_id: n.node_id for n in nodes if n.node_id != n.row.node_id and meanings[n.row.node_id] == 1}
+    return with_renamed_nodes(parameters, renamed)

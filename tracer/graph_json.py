@@ -11,16 +11,18 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracescribe.tracer.errors import TranscoderMismatchError
+from tracescribe.tracer.errors import OutputError, TranscoderMismatchError
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
-from tracescribe.tracer.graph_document import parse_document, read_bytes
+from tracescribe.tracer.graph_document import MAX_BYTES, parse_document, read_bytes
 from tracescribe.tracer.graph_import import KIND_OF_TYPE, OWN_KEY, import_graph
+from tracescribe.tracer.graph_rows import MAX_LINKS
 from tracescribe.tracer.provenance import version, write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ SCHEMA_VERSION = 1
 """Version of the schema that is written: `feature` is the Cantor number of layer and index."""
 
 _TYPE_OF_KIND = {kind: name for name, kind in KIND_OF_TYPE.items()}
+_PRUNING = ("node_threshold", "edge_threshold")
 
 
 def read_graph(path: str | Path) -> AttributionGraph:
@@ -73,10 +76,28 @@ def write_graph(
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    document = to_json(graph, slug=slug, settings=settings)
-    content = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    content = dump(to_json(graph, slug=slug, settings=settings), path)
     # no time stamp: the same graph gives the same bytes
     write_bytes_atomic(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def dump(document: Mapping[str, Any], path: Path) -> bytes:
+    """A document as bytes.
+
+    Raises:
+        OutputError: it is larger than is read back, or holds what JSON cannot.
+    """
+    try:
+        content = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"cannot write {path}: the graph holds a value that JSON does not have ({error})") from error
+    n_links = len(document["links"])
+    if len(content) > MAX_BYTES or n_links > MAX_LINKS:
+        raise OutputError(
+            f"cannot write {path}: {len(content)} bytes and {n_links} links, at most {MAX_BYTES} and {MAX_LINKS} are "
+            "read back; prune the graph, or write the native format (.tsgraph)"
+        )
+    return content
 
 
 def to_json(
@@ -92,13 +113,15 @@ def to_json(
         settings: how the graph was pruned, if the caller knows better than the graph.
     """
     extra = graph.extra
-    return {
+    document = {
         "metadata": _metadata(graph, slug, settings),
-        "qParams": dict(extra["qParams"]) if "qParams" in extra else _query_parameters(),
+        "qParams": _query_parameters(extra),
         "nodes": [_node_row(graph, i) for i in range(graph.n_nodes)],
         "links": _link_rows(graph),
         **extra.get("document", {}),
     }
+    order = [key for key in extra.get("order", ()) if key in document]
+    return {key: document[key] for key in dict.fromkeys([*order, *document])}
 
 
 def check_belongs(graph: AttributionGraph, model: LanguageModel, transcoders: TranscoderSet) -> None:
@@ -133,24 +156,31 @@ def cantor_number(layer: int, feature: int) -> int:
     return (layer + feature) * (layer + feature + 1) // 2 + feature
 
 
-def _query_parameters() -> dict[str, Any]:
+def _query_parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
+    found = extra.get("qParams")
+    if found is not None:
+        return dict(found)
+    # readers need them, so that a file without any gets the state of a new one
     return {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""}
 
 
 def _metadata(graph: AttributionGraph, slug: str | None, settings: PruneSettings | None) -> dict[str, Any]:
     metadata = dict(graph.extra.get("metadata", {}))
-    pruning = graph.provenance.get("pruning") if settings is None else asdict(settings)
+    told = graph.provenance.get("pruning")
+    pruning = asdict(settings) if settings is not None else told if isinstance(told, dict) else None
     if not metadata:
         metadata = _fresh_metadata(graph)
-        if pruning:
-            metadata["pruning_settings"] = pruning
-            metadata["node_threshold"] = pruning["node_threshold"]
+        known = {key: pruning[key] for key in _PRUNING if _is_number(pruning.get(key))} if pruning else {}
+        if known:
+            metadata["pruning_settings"] = known
+            metadata["node_threshold"] = known.get("node_threshold", 1.0)
     if slug is not None:
         metadata["slug"] = slug
     bias = graph.nodes.bias
     metadata[OWN_KEY] = {
         "format": 1,
         "n_layers": graph.n_layers,
+        **({"dtype": "float64"} if graph.edges.weight.dtype == np.float64 else {}),
         "token_ids": list(graph.token_ids),
         "scores": None if graph.scores is None else asdict(graph.scores),
         "provenance": dict(graph.provenance),
@@ -161,7 +191,14 @@ def _metadata(graph: AttributionGraph, slug: str | None, settings: PruneSettings
 
 
 def _fresh_metadata(graph: AttributionGraph) -> dict[str, Any]:
-    model, traced = str(graph.provenance.get("model", "unknown")), graph.provenance.get("settings", {})
+    model, traced = str(graph.provenance.get("model", "unknown")), graph.provenance.get("settings")
+    traced = traced if isinstance(traced, dict) else {}
+    generation = {
+        "max_n_logits": traced.get("max_n_logits"),
+        "desired_logit_prob": traced.get("desired_logit_probability"),
+        "batch_size": traced.get("batch_size"),
+        "max_feature_nodes": traced.get("max_feature_nodes"),
+    }
     return {
         "slug": model,
         "scan": model,
@@ -171,29 +208,28 @@ def _fresh_metadata(graph: AttributionGraph) -> dict[str, Any]:
         "node_threshold": 1.0,
         "schema_version": SCHEMA_VERSION,
         "info": {"generator": {"name": "tracescribe", "version": version()}},
-        "generation_settings": {
-            "max_n_logits": traced.get("max_n_logits"),
-            "desired_logit_prob": traced.get("desired_logit_probability"),
-            "batch_size": traced.get("batch_size"),
-            "max_feature_nodes": traced.get("max_feature_nodes"),
-        }
-        if traced
-        else {},
+        # Neuronpedia takes numbers only here: what was not set is left out
+        "generation_settings": {key: value for key, value in generation.items() if _is_number(value)},
     }
 
 
 def _node_row(graph: AttributionGraph, index: int) -> dict[str, Any]:
     node_id, label = graph.node_ids[index], graph.labels[index]
-    influence = _number(float(graph.nodes.influence[index]))
     read = graph.extra.get("nodes", {}).get(node_id)
     if read is None:
         return _fresh_row(graph, index)
-    row = {**read, "node_id": node_id}
+    table, row = graph.nodes, {**read, "node_id": node_id}
     if label != (read.get("clerp") or ""):
         row["clerp"] = label
-    before = read.get("influence")
-    if influence is not None and (before is None or np.float32(before) != np.float32(influence)):
-        row["influence"] = influence
+    changed = {"influence": table.influence}
+    if table.kind[index] == NodeKind.FEATURE:
+        changed["activation"] = table.activation
+    elif table.kind[index] == NodeKind.LOGIT:
+        changed["token_prob"] = table.activation
+    for key, column in changed.items():
+        before, now = read.get(key), _number(float(column[index]))
+        if now is not None and (before is None or column.dtype.type(before) != column[index]):
+            row[key] = now
     return row
 
 
@@ -227,17 +263,23 @@ def _fresh_row(graph: AttributionGraph, index: int) -> dict[str, Any]:
 
 
 def _link_rows(graph: AttributionGraph) -> list[dict[str, Any]]:
-    ids, read = graph.node_ids, graph.extra.get("links", {})
-    edges = graph.edges
-    rows = []
-    for source, target, weight in zip(edges.source.tolist(), edges.target.tolist(), edges.weight, strict=True):
-        ends = {"source": ids[source], "target": ids[target]}
-        before = read.get((ids[source], ids[target]))
-        if before is not None and np.float32(before["weight"]) == weight:
+    ids, read, edges = graph.node_ids, graph.extra.get("links", {}), graph.edges
+    columns = (edges.source.tolist(), edges.target.tolist(), edges.weight.tolist())
+    if not read:
+        return [{"source": ids[s], "target": ids[t], "weight": weight} for s, t, weight in zip(*columns, strict=True)]
+    narrow, rows = edges.weight.dtype.type, []
+    for s, t, weight in zip(*columns, strict=True):
+        ends = {"source": ids[s], "target": ids[t]}
+        before = read.get((ids[s], ids[t]))
+        if before is not None and narrow(before["weight"]) == weight:
             rows.append({**before, **ends})
         else:
-            rows.append({**(before or {}), **ends, "weight": float(weight)})
+            rows.append({**(before or {}), **ends, "weight": weight})
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _number(value: float) -> float | None:

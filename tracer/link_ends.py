@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tracescribe.tracer.graph import NodeKind
-from tracescribe.tracer.graph_document import LinkRow, NodeRow
+from tracescribe.tracer.graph_document import MAX_FAULTS, LinkColumns
+from tracescribe.tracer.graph_rows import NodeRow
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,16 @@ class LinkEnds:
         for index, node in enumerate(nodes):
             self.by_file_id.setdefault(node.row.node_id, []).append(index)
 
-    def resolve(self, links: Sequence[LinkRow], faults: list[str]) -> tuple[list[tuple[int, int]], list[int]]:
+    def resolve(self, links: LinkColumns, faults: list[str]) -> tuple[list[tuple[int, int]], list[int]]:
         """Source and target node of every link, and the links that were set aside as ambiguous."""
         pairs: list[tuple[int, int]] = []
         unsure: list[int] = []
-        for i, link in enumerate(links):
-            sources, targets = self.by_file_id.get(link.source), self.by_file_id.get(link.target)
+        for i, (source_id, target_id) in enumerate(zip(links.source, links.target, strict=True)):
+            sources, targets = self.by_file_id.get(source_id), self.by_file_id.get(target_id)
             if sources is None or targets is None:
-                end = "source" if sources is None else "target"
-                faults.append(f"links[{i}].{end}: no node {getattr(link, end)!r}")
+                end, node_id = ("source", source_id) if sources is None else ("target", target_id)
+                if len(faults) < MAX_FAULTS:
+                    faults.append(f"links[{i}].{end}: no node {node_id!r}")
                 pairs.append((-1, -1))
                 continue
             # nothing flows into an error, so that a target is the feature of the two
@@ -55,32 +57,58 @@ class LinkEnds:
         self._refuse_repeats(pairs, set(aside), faults)
         return pairs, aside
 
-    def _settle(self, links: Sequence[LinkRow], pairs: list[tuple[int, int]], unsure: list[int]) -> list[int]:
+    def _settle(self, links: LinkColumns, pairs: list[tuple[int, int]], unsure: list[int]) -> list[int]:
         """Decide ambiguous sources in `pairs`; returns the links that nothing decides."""
         rows: dict[int, list[int]] = {}  # links of each target, in file order
         for i, (_, target) in enumerate(pairs):
             rows.setdefault(target, []).append(i)
-        ordered = self._in_node_order(pairs, rows, set(unsure))
+        open_links = set(unsure)
+        ordered = self._in_node_order(pairs, rows, open_links)
         aside = []
-        for i in unsure:
-            feature, error = sorted(self.by_file_id[links[i].source], key=lambda n: self.nodes[n].kind)
-            target = pairs[i][1]
-            twins = [j for j in rows[target] if links[j].source == links[i].source]
+        for row in rows.values():
+            if not open_links.isdisjoint(row):
+                aside += self._settle_row(row, links, pairs, open_links, ordered)
+        return sorted(aside)
+
+    def _settle_row(
+        self, row: Sequence[int], links: LinkColumns, pairs: list[tuple[int, int]], unsure: set[int], ordered: bool
+    ) -> list[int]:
+        """`_settle` for the links of one target, in time that grows with their number only."""
+        twins: dict[str, list[int]] = {}
+        for i in row:
+            twins.setdefault(links.source[i], []).append(i)
+        before, after = self._neighbours(row, pairs, unsure)
+        aside = []
+        for i in row:
+            if i not in unsure:
+                continue
+            target, candidates = pairs[i][1], self.by_file_id[links.source[i]]
+            error = next((n for n in candidates if self.nodes[n].kind == NodeKind.ERROR), candidates[-1])
+            other = next(n for n in candidates if n != error)
             source: int | None = None
-            if self.nodes[target].kind == NodeKind.FEATURE and self.nodes[target].layer <= self.nodes[error].layer:
-                source = feature  # an error writes to its own layer, which the target has already read
-            elif len(twins) == 2 and ordered:
-                source = feature if i == twins[0] else error
+            if self.nodes[other].kind != NodeKind.FEATURE:
+                source = error  # an output token leads nowhere
+            elif self.nodes[target].kind == NodeKind.FEATURE and self.nodes[target].layer <= self.nodes[error].layer:
+                source = other  # an error writes to its own layer, which the target has already read
+            elif ordered and len(both := twins[links.source[i]]) == 2:
+                source = other if i == both[0] else error
             elif ordered:
-                source = self._by_neighbours(i, rows[target], pairs, set(unsure), feature, error)
+                fitting = [
+                    n
+                    for n in (other, error)
+                    if (before[i] is None or self._place(before[i]) < self._place(n))
+                    and (after[i] is None or self._place(n) < self._place(after[i]))
+                ]
+                source = fitting[0] if len(fitting) == 1 else None
             if source is None:
                 aside.append(i)
             else:
                 pairs[i] = (source, target)
         return aside
 
-    def _place(self, index: int) -> tuple[int, ...]:
+    def _place(self, index: int | None) -> tuple[int, ...]:
         """Place of a node in circuit-tracer's node order."""
+        assert index is not None
         node = self.nodes[index]
         return (int(node.kind), node.layer, node.position, node.feature)
 
@@ -92,32 +120,28 @@ class LinkEnds:
                 return False
         return True
 
-    def _by_neighbours(
-        self,
-        link: int,
-        row: Sequence[int],
-        pairs: Sequence[tuple[int, int]],
-        unsure: set[int],
-        feature: int,
-        error: int,
-    ) -> int | None:
-        """The one of two sources that fits the order of a target's links, or None where both do."""
-        at = row.index(link)
-        before = [self._place(pairs[i][0]) for i in row[:at] if i not in unsure]
-        after = [self._place(pairs[i][0]) for i in row[at + 1 :] if i not in unsure]
-        fitting = [
-            n
-            for n in (feature, error)
-            if all(place < self._place(n) for place in before) and all(self._place(n) < place for place in after)
-        ]
-        return fitting[0] if len(fitting) == 1 else None
+    def _neighbours(
+        self, row: Sequence[int], pairs: Sequence[tuple[int, int]], unsure: set[int]
+    ) -> tuple[dict[int, int | None], dict[int, int | None]]:
+        """For each open link of a row, the source of the nearest settled link before it, and after it."""
+        found: list[dict[int, int | None]] = []
+        for sequence in (row, reversed(row)):
+            nearest: int | None = None
+            seen: dict[int, int | None] = {}
+            for i in sequence:
+                if i in unsure:
+                    seen[i] = nearest
+                else:
+                    nearest = pairs[i][0]
+            found.append(seen)
+        return found[0], found[1]
 
     def _refuse_repeats(self, pairs: Sequence[tuple[int, int]], aside: set[int], faults: list[str]) -> None:
         seen: dict[tuple[int, int], int] = {}
         for i, pair in enumerate(pairs):
             if i in aside or pair[0] < 0:
                 continue
-            if pair in seen:
+            if pair in seen and len(faults) < MAX_FAULTS:
                 source, target = (self.nodes[n].node_id for n in pair)
                 faults.append(f"links[{i}]: repeats links[{seen[pair]}] from {source!r} to {target!r}")
             seen[pair] = i
