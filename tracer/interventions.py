@@ -1,6 +1,6 @@
-"""Interventions on transcoder features of the underlying model: ablate, scale, clamp, swap, steer; many at once.
+"""Interventions on the underlying model: ablate, scale, add, clamp, swap; features, supernodes, errors, directions.
 
-The model's own MLPs stay. An edit adds a multiple of the feature's decoder vectors at the write points of its layer and
+The model's own MLPs stay. An edit of a feature adds a multiple of its decoder vectors at the write points of its layer and
 those above; how the rest reacts is the mode (see `InterventionSettings`). Every row of edits is one row of a batch, and
 all rows share the clean run: positions before the first edit are never computed again.
 
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from tracescribe.tracer.clean_run import CleanRun, check_node, check_tokens, clean_run
 from tracescribe.tracer.edit_plan import EditPlan, compile_rows
-from tracescribe.tracer.edited_run import EditedRun
-from tracescribe.tracer.edits import InterventionSettings, Row
+from tracescribe.tracer.edited_run import run_rows
+from tracescribe.tracer.edits import AnyRow, InterventionSettings
 from tracescribe.tracer.errors import InterventionError, SettingError
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.models import LanguageModel
@@ -35,7 +35,7 @@ MAX_BATCH_NUMBERS = 1 << 27
 
 @dataclass(frozen=True, eq=False)
 class InterventionResult:
-    """What the model did.
+    """What the model did. Tensors live on the model's device, in the dtype that it is computed with.
 
     Attributes:
         clean_logits: without edits, `[n_pos, vocab_size]`.
@@ -63,13 +63,35 @@ class InterventionResult:
         """The same without edits, `[vocab_size]`."""
         return self.clean_logits[-1].double().log_softmax(-1)
 
+    @property
+    def probabilities(self) -> Tensor:
+        """Of every next token after the last position, `[n_rows, vocab_size]`."""
+        return self.log_probabilities.exp()
+
+    @property
+    def clean_probabilities(self) -> Tensor:
+        """The same without edits, `[vocab_size]`."""
+        return self.clean_log_probabilities.exp()
+
+    def ranks(self, token_ids: Sequence[int]) -> Tensor:
+        """Place of some next tokens among all, 0 for the most probable, `[n_rows, n_tokens]`; ties share the best."""
+        return _ranks(self.logits[:, -1], token_ids)
+
+    def clean_ranks(self, token_ids: Sequence[int]) -> Tensor:
+        """The same without edits, `[n_tokens]`."""
+        return _ranks(self.clean_logits[-1:], token_ids)[0]
+
+    def rank_changes(self, token_ids: Sequence[int]) -> Tensor:
+        """Places that some next tokens lose through the edits, `[n_rows, n_tokens]`; negative where they gain."""
+        return self.ranks(token_ids) - self.clean_ranks(token_ids)
+
 
 @torch.no_grad()
 def intervene(
     model: LanguageModel,
     transcoders: TranscoderSet,
     tokens: Tensor,
-    rows: Sequence[Row],
+    rows: Sequence[AnyRow],
     settings: InterventionSettings | None = None,
     *,
     read: Sequence[FeatureNode] = (),
@@ -96,24 +118,35 @@ def intervene(
     """
     settings = settings or InterventionSettings()
     ids = check_tokens(model, tokens)
-    base = _matching(clean, model, transcoders, ids) if clean is not None else clean_run(model, transcoders, ids)
-    _check_settings(settings, batch_size, model.n_layers)
+    base = matching_run(clean, model, transcoders, ids)
+    check_settings(settings, batch_size, model.n_layers)
     for node in read:
         check_node(base, node)
     plan = compile_rows(rows, base, settings)
-    size = min(batch_size, _rows_in_memory(base, last_only))
-    outcomes = [EditedRun(base, plan, settings, tuple(read), span).run(last_only) for span in _spans(plan, size)]
-    back = plan.order.argsort()
+    size = min(batch_size, rows_in_memory(base, last_only))
+    outcomes = [run_rows(base, plan, settings, read, span, last_only) for span in _spans(plan, size)]
+    back = plan.order.argsort().to(model.device)
     return InterventionResult(
         clean_logits=base.logits,
         logits=torch.cat([logits for logits, _ in outcomes])[back],
         read=tuple(read),
         activations=torch.cat([activations for _, activations in outcomes])[back],
-        clean_activations=torch.tensor([base.activation(node, settings.zero_positions) for node in read]),
+        clean_activations=torch.tensor(
+            [base.activation(node, settings.zero_positions) for node in read],
+            dtype=model.compute_dtype,
+            device=model.device,
+        ),
     )
 
 
-def _matching(clean: CleanRun, model: LanguageModel, transcoders: TranscoderSet, ids: Tensor) -> CleanRun:
+def matching_run(clean: CleanRun | None, model: LanguageModel, transcoders: TranscoderSet, ids: Tensor) -> CleanRun:
+    """The clean run that was given, if it is of this prompt, model and transcoder set; a new one where none was given.
+
+    Raises:
+        InterventionError: it belongs to something else.
+    """
+    if clean is None:
+        return clean_run(model, transcoders, ids)
     if clean.model is not model or clean.transcoders is not transcoders:
         raise InterventionError("the clean run belongs to another model or transcoder set; make one with clean_run")
     if not torch.equal(clean.tokens, ids):
@@ -123,7 +156,17 @@ def _matching(clean: CleanRun, model: LanguageModel, transcoders: TranscoderSet,
     return clean
 
 
-def _check_settings(settings: InterventionSettings, batch_size: int, n_layers: int) -> None:
+def _ranks(logits: Tensor, token_ids: Sequence[int]) -> Tensor:
+    chosen = logits[:, torch.tensor(token_ids, dtype=torch.int64, device=logits.device)]
+    return (logits[:, None, :] > chosen[:, :, None]).sum(-1)
+
+
+def check_settings(settings: InterventionSettings, batch_size: int, n_layers: int) -> None:
+    """Refuse a batch size or constrained layers that cannot be.
+
+    Raises:
+        SettingError: a batch size below 1, or a layer that does not exist.
+    """
     if batch_size < 1:
         raise SettingError(f"batch_size must be at least 1, found {batch_size}")
     outside = [layer for layer in settings.constrained_layers if not 0 <= layer < n_layers]
@@ -144,7 +187,7 @@ def _spans(plan: EditPlan, size: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _rows_in_memory(clean: CleanRun, last_only: bool) -> int:
+def rows_in_memory(clean: CleanRun, last_only: bool) -> int:
     """Rows that fit under `MAX_BATCH_NUMBERS`: logits and attention are the widest things alive at once."""
     heads = clean.patterns[0].shape[0] if clean.patterns else 1
     vocabulary = clean.model.vocab_size * (1 if last_only else clean.n_pos)

@@ -19,10 +19,20 @@ Hook = Callable[[Tensor | None, Any], Any]
 """Takes a module's first positional input (None where it was passed by name) and its output; what it returns, unless
 None, replaces the output."""
 
+InputHook = Callable[[Tensor], Tensor | None]
+"""Takes a module's first positional input; what it returns, unless None, replaces that input."""
+
 
 @contextmanager
-def hooked(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
-    """Within the block, and in this thread and task alone, the hooks act on the modules' outputs, in the order given."""
+def hooked(
+    hooks: Sequence[tuple[nn.Module, Hook]], inputs: Sequence[tuple[nn.Module, InputHook]] = ()
+) -> Iterator[None]:
+    """Within the block, and in this thread and task alone, the hooks act on the modules, in the order given.
+
+    Args:
+        hooks: act on the modules' outputs.
+        inputs: act on the modules' first positional inputs, before the modules run.
+    """
     token = object()
 
     def guarded(hook: Hook) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
@@ -33,11 +43,22 @@ def hooked(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
         return act
 
+    def guarded_input(hook: InputHook) -> Callable[[nn.Module, tuple[Any, ...]], Any]:
+        def act(module: nn.Module, args: tuple[Any, ...]) -> Any:
+            if _current.get() is not token:
+                return None
+            changed = hook(args[0])
+            return None if changed is None else (changed, *args[1:])
+
+        return act
+
     handles = []
     outer = _current.set(token)
     try:
         for module, hook in hooks:
             handles.append(module.register_forward_hook(guarded(hook)))
+        for module, input_hook in inputs:
+            handles.append(module.register_forward_pre_hook(guarded_input(input_hook)))
         yield
     finally:
         _current.reset(outer)
