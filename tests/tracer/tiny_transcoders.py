@@ -110,7 +110,7 @@ def _draw(
         "b_dec": 0.2 * normal(d_model),
     }
     if shape.activation == "topk":
-        tensors["b_enc"] = 0.3 * normal(n_features)
+        tensors["b_enc"] = 0.3 * normal(n_features) - 1.0  # so that some of the k largest are negative
     else:
         tensors["b_enc"] = -cut
         tensors["b_enc"][-1] = -100.0  # never fires
