@@ -4,7 +4,9 @@ Activations at the first token are outliers that transcoders are not trained on,
 there. Instruction-tuned Gemma 3 treats the whole opening of a user turn that way, and expects every prompt to have it.
 
 Source: circuit-tracer 0.4.1 (github.com/decoderesearch/circuit-tracer), `zero_positions`. There the model's name alone
-decides, with its case, so a renamed folder silently loses the rule; here the files of the model are asked as well.
+decides, with its case, so a renamed folder silently loses the rule; here the files of the model are asked as well: the
+conversion that all released checkpoints went through (`convert_gemma3_weights.py` in `transformers`) lets generation
+end at `<end_of_turn>` in instruction-tuned models only.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ _END_OF_TURN = 106
 
 _GEMMA3_FAMILIES = ("gemma3", "gemma3_text")
 _TUNED_NAME = re.compile(r"gemma[-_ ]?3(?!n).*[-_]it(?![a-z0-9])", re.IGNORECASE)
+_PRETRAINED_NAME = re.compile(r"gemma[-_ ]?3(?!n).*[-_]pt(?![a-z0-9])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ def position_rule(
 def _why_instruction_tuned(names: Sequence[str], folder: Path | None) -> str:
     """What shows that a Gemma 3 model is instruction-tuned; "" if nothing does."""
     configs = {} if folder is None else {f: _json(folder / f) for f in ("config.json", "generation_config.json")}
-    for name in (*names, str(configs.get("config.json", {}).get("_name_or_path", ""))):
+    called = (*names, str(configs.get("config.json", {}).get("_name_or_path", "")))
+    if any(_PRETRAINED_NAME.search(name) for name in called):
+        return ""
+    for name in called:
         if _TUNED_NAME.search(name):
             return f"the name {name!r} is that of an instruction-tuned Gemma 3"
     for file, config in configs.items():

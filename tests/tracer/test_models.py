@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.tracer.tiny_pair import TinyShape, write_model
 from tracescribe.tracer.architectures import bind_architecture, supported_families
-from tracescribe.tracer.errors import PromptError, UnknownIdError, UnknownModelError
-from tracescribe.tracer.models import LanguageModel, load_model
+from tracescribe.tracer.errors import PromptError, SettingError, UnknownIdError, UnknownModelError
+from tracescribe.tracer.models import UNLIMITED_POSITIONS, LanguageModel, load_model
 
 SHAPE = TinyShape(seed=5)
 
@@ -181,8 +182,15 @@ def spoil_tensor(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "has no config.json"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), "cannot read .*config.json"),
-    "unknown family": (lambda f: rewrite_config(f, model_type="gpt2"), "architecture 'gpt2'.* supported: llama"),
-    "no family": (lambda f: (f / "config.json").write_text("{}"), "cannot read .*supported architectures: llama"),
+    "unknown family": (lambda f: rewrite_config(f, model_type="mamba"), "architecture 'mamba'.*supported: gemma2, .*"),
+    "family is no word": (
+        lambda f: rewrite_config(f, model_type=["llama"]),
+        r"architecture \"\['llama'\]\", for which",
+    ),
+    "no family": (lambda f: (f / "config.json").write_text("{}"), "cannot read .*KeyError: 'model_type'"),
+    "config is a list": (lambda f: (f / "config.json").write_text("[1]"), "cannot read .*expected a JSON object"),
+    "config is deep": (lambda f: (f / "config.json").write_text("[" * 10**5), "cannot read .*expected a JSON object"),
+    "no width": (lambda f: rewrite_config(f, hidden_size="wide"), "cannot read .*config.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "cannot read the llama weights"),
     "truncated weights": (lambda f: truncate(f / "model.safetensors"), "cannot read the llama weights"),
     "another width": (lambda f: rewrite_config(f, hidden_size=24), "cannot read the llama weights"),
@@ -206,14 +214,88 @@ def test_a_damaged_folder_is_refused_in_one_line(folder: Path, damage: str) -> N
     assert len(str(caught.value)) < 600
 
 
-def test_pickled_weights_are_not_opened(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "weights.pth"])
+def test_pickled_weights_are_not_opened(folder: Path, name: str) -> None:
+    """Whatever is inside: unpickling this file would write another."""
     (folder / "model.safetensors").unlink()
-    torch.save({"model.norm.weight": torch.ones(16)}, folder / "pytorch_model.bin")
-    with pytest.raises(UnknownModelError, match="cannot read the llama weights"):
+    trap = folder / "opened"
+    torch.save(_Trap(str(trap)), folder / name)
+    with pytest.raises(UnknownModelError, match=f"has its weights only as {name}, a pickle, which is never opened"):
         load_model(folder)
+    assert not trap.exists()
+
+
+class _Trap:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return open, (self.path, "w")
+
+
+def test_pickles_beside_safetensors_are_left_alone(folder: Path, tiny: LanguageModel) -> None:
+    torch.save(_Trap(str(folder / "opened")), folder / "pytorch_model.bin")
+    assert load_model(folder).weights_sha256 == tiny.weights_sha256
+    assert not (folder / "opened").exists()
+
+
+def test_code_in_a_folder_is_not_run(folder: Path, tiny: LanguageModel) -> None:
+    (folder / "evil.py").write_text(f"open({str(folder / 'opened')!r}, 'w')\nclass Evil: pass\n")
+    rewrite_config(folder, auto_map={"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"})
+    assert load_model(folder).n_layers == tiny.n_layers
+    assert not (folder / "opened").exists()
 
 
 def test_an_architecture_without_adapter_names_those_that_have_one() -> None:
-    with pytest.raises(UnknownModelError, match="architecture 'mamba' has no adapter; supported: llama"):
+    with pytest.raises(UnknownModelError, match="architecture 'mamba' has no adapter; supported: gemma2, gemma3, "):
         bind_architecture("mamba", torch.nn.Linear(1, 1))
     assert supported_families() == tuple(sorted(supported_families()))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "", "Float32"])
+def test_an_unknown_dtype_is_refused_before_anything_is_read(dtype: str) -> None:
+    with pytest.raises(SettingError, match=f"dtype must be one of float32, bfloat16, float64, found {dtype!r}"):
+        load_model("no such folder", dtype=dtype)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:x", "mps", "", "cuda:0\n"])
+def test_an_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(SettingError, match="device must be cpu, cuda or cuda:N, found "):
+        load_model("no such folder", device=device)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingError, match="device 'cuda' is not there: .* sees no CUDA device; use device 'cpu'"):
+        load_model(source, device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SettingError, match="device 'cuda:2' is not there: .* sees 2 CUDA devices"):
+        load_model(source, device="cuda:2")
+
+
+def test_a_device_that_is_too_small_is_refused(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    def full(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(SettingError, match="model tiny-llama takes 0.0 GiB, more than is free on cpu; use dtype 'bfl"):
+        load_model(source)
+
+
+def test_dtype_and_device_are_those_that_were_asked_for(tiny: LanguageModel, source: Path) -> None:
+    assert (tiny.dtype, tiny.compute_dtype, tiny.device) == (torch.float32, torch.float32, torch.device("cpu"))
+    wide = load_model(source, dtype="float64", device="cpu")
+    assert (wide.dtype, wide.compute_dtype) == (torch.float64, torch.float64)
+    assert wide.weights_sha256 == tiny.weights_sha256
+    assert tiny.encode("w5").device == torch.device("cpu")
+
+
+def test_a_model_without_a_limit_of_positions_takes_any_number(tiny: LanguageModel) -> None:
+    class Endless(torch.nn.Module):
+        class config:
+            @staticmethod
+            def get_text_config() -> object:
+                return object()
+
+    assert replace(tiny, hf=Endless()).max_positions == UNLIMITED_POSITIONS

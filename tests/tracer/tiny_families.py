@@ -67,7 +67,7 @@ def make_family(
 def write_family(folder: Path, family: str, *, seed: int = 0, **config: Any) -> None:
     """A random model of one family and a word-level tokenizer, as `transformers` saves them; see `make_family`."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _COMMON | _SETTINGS[family] | config
+    settings: dict[str, Any] = _COMMON | _SETTINGS[family] | config
     if family.startswith("gemma"):
         kinds = ["sliding_attention", "full_attention"]
         settings = {"layer_types": [kinds[n % 2] for n in range(settings["num_hidden_layers"])]} | settings
