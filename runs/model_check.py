@@ -1,4 +1,4 @@
-"""Whether transcoders fit a model, and whether a model card still says what the weights do."""
+"""Whether transcoders fit a model, how well they stand in for its MLPs, and whether a model card still holds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracescribe.runs import terminal
-from tracescribe.runs.loading import load_pair
+from tracescribe.runs.loading import Pair, load_pair, named_or_path
+from tracescribe.runs.pair_fit import PairFit, describe_fit, refuse_by_configuration
 from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
     from tracescribe.tracer.embedded.training.card import Card
+    from tracescribe.tracer.reconstruction import Reconstruction
 
 FULL_TOLERANCE = 0.02
 """For the card's own seeds and sample sizes: another processor or torch version may flip a few answers, not more."""
@@ -57,22 +59,47 @@ class CheckedFigure:
 
 
 @dataclass(frozen=True)
+class TextChoice:
+    """The text that reconstruction is measured on.
+
+    Attributes:
+        path: a text file with one document a line, or JSON lines.
+        context_size: most tokens in a window, BOS included.
+        max_tokens: stop after this many tokens; None takes all.
+    """
+
+    path: Path
+    context_size: int = 128
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """What a check found.
 
     Attributes:
-        shapes: of the fitting pair, in words.
-        figures: empty where no card belongs to the pair.
+        fit: shapes, hook points and hashes of the fitting pair.
+        figures: of the card; empty where no card belongs to the pair.
+        reconstruction: None where no text was given.
     """
 
     model: str
     transcoders: str
-    shapes: str
+    fit: PairFit
     figures: tuple[CheckedFigure, ...]
+    reconstruction: Reconstruction | None = None
+
+    @property
+    def shapes(self) -> str:
+        """The pair's shapes, in words."""
+        features = self.fit.n_features
+        equal = len(set(features)) == 1 and len(features) > 1
+        told = f"{features[0]} features each" if equal else f"features by layer {', '.join(map(str, features))}"
+        return f"{self.fit.n_layers} layers, width {self.fit.d_model}, {told}"
 
     @property
     def passed(self) -> bool:
-        """Whether every figure holds."""
+        """Whether every figure of the card holds."""
         return all(figure.holds for figure in self.figures)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,32 +109,83 @@ class CheckResult:
             "model": self.model,
             "transcoders": self.transcoders,
             "shapes": self.shapes,
+            "fit": self.fit.to_json(),
             "passed": self.passed,
             "figures": figures,
+            "reconstruction": None if self.reconstruction is None else self.reconstruction.to_json(),
         }
 
 
-def check_models(model: str, transcoders: str, *, quick: bool) -> CheckResult:
-    """Check a pair; where a model card belongs to it, compute the card's figures again.
+def check_models(
+    model: str, transcoders: str, *, quick: bool = False, deep: bool = False, text: TextChoice | None = None
+) -> CheckResult:
+    """Check a pair; measure it on a text, or where a model card belongs to it, compute the card's figures again.
+
+    Args:
+        model: `embedded`, a folder, or a hub id.
+        transcoders: `embedded` or a folder.
+        quick: recompute a card from smaller samples.
+        deep: read every decoder row, also of a large set.
+        text: measure reconstruction on it; the card is left alone then.
 
     Raises:
         InputError: the pair cannot be loaded or does not fit.
+        EvidenceError: the text cannot be read.
     """
     log = terminal.StepLog()
+    with log.step("configuration"):
+        _refuse_early(model, transcoders)
     with log.step("fit"):
         pair = load_pair(model, transcoders)
-    n_features = ", ".join(map(str, pair.transcoders.n_features))
-    shapes = f"{pair.model.n_layers} layers, width {pair.model.d_model}, features by layer {n_features}"
-    card = find_card(pair.model.path, pair.transcoders.path)
-    figures: tuple[CheckedFigure, ...] = ()
-    if card is not None:
-        from tracescribe.tracer.embedded.training.card import recompute_card
+    with terminal.progress_bars() as bars:
+        progress = terminal.StageBars(bars)
+        fit = describe_fit(pair, deep=deep, progress=progress)
+        card = find_card(pair.model.path, pair.transcoders.path) if text is None else None
+        figures: tuple[CheckedFigure, ...] = ()
+        if card is not None:
+            from tracescribe.tracer.embedded.training.card import recompute_card
 
-        with terminal.progress_bars() as bars:
-            progress = terminal.StageBars(bars)
             found = recompute_card(pair.model.path, pair.transcoders.path, quick=quick, progress=progress)
-        figures = compare_cards(card, found, quick=quick)
-    return CheckResult(pair.model.model_id, pair.transcoders.transcoder_id, shapes, figures)
+            figures = compare_cards(card, found, quick=quick)
+        reconstruction = None if text is None else _reconstruct(pair, text, progress)
+    return CheckResult(pair.model.model_id, pair.transcoders.transcoder_id, fit, figures, reconstruction)
+
+
+def _refuse_early(model: str, transcoders: str) -> None:
+    """Compare headers and configurations, which takes no time, before weights are read, which may take minutes."""
+    from tracescribe.tracer.model_files import locate
+    from tracescribe.tracer.transcoders import load_transcoders
+
+    model_id, path = locate(named_or_path(model))
+    refuse_by_configuration(path, load_transcoders(named_or_path(transcoders)), model_id)
+
+
+def _reconstruct(pair: Pair, text: TextChoice, progress: terminal.StageBars) -> Reconstruction:
+    from tracescribe.tracer.corpus import open_corpus
+    from tracescribe.tracer.corpus_windows import WindowReader, WindowRules, lead_ids
+    from tracescribe.tracer.reconstruction import ReconstructionSettings, reconstruct
+
+    corpus, vocabulary = open_corpus(text.path), pair.model.vocabulary
+    context = min(text.context_size, pair.model.max_positions)
+    rules = WindowRules(context_size=context, lead=lead_ids(vocabulary), test_share=0.0, split_salt="")
+    size = max(1, corpus.size)
+    read = 0
+
+    def windows() -> Any:
+        nonlocal read
+        for window in WindowReader(corpus, vocabulary, rules):
+            read = window.end
+            yield window.ids
+
+    def tell(stage: str, done: int, total: int) -> None:
+        # without a limit the end is known in bytes of the text, not in tokens
+        if total:
+            progress(stage, min(done, total), total, "")
+        else:
+            progress(stage, min(read, size), size, f"{done} tokens")
+
+    settings = ReconstructionSettings(max_tokens=text.max_tokens)
+    return reconstruct(pair.model, pair.transcoders, windows(), settings, tell)
 
 
 def find_card(model_dir: Path, transcoder_dir: Path) -> Card | None:

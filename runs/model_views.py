@@ -13,6 +13,8 @@ from tracescribe.runs import terminal
 if TYPE_CHECKING:
     from tracescribe.runs.embedded_build import BuildSummary
     from tracescribe.runs.model_check import CheckResult
+    from tracescribe.runs.pair_fit import PairFit
+    from tracescribe.tracer.reconstruction import Reconstruction
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,15 @@ def show_models(models: tuple[ModelAtHand, ...], as_json: bool) -> None:
 
 
 def show_check(result: CheckResult, as_json: bool) -> None:
-    """Print whether the set fits, and the recomputed figures beside those of the card."""
+    """Print whether the set fits, how well it reconstructs, and the recomputed figures beside those of the card."""
     if as_json:
         terminal.print_json(result.to_json())
         return
     console = terminal.stdout()
     console.print(terminal.styled(f"{result.transcoders} fits {result.model}: {result.shapes}"))
+    _show_fit(result.fit)
+    if result.reconstruction is not None:
+        _show_reconstruction(result.reconstruction)
     if result.figures:
         table = Table(box=None, pad_edge=False)
         table.add_column("figure", overflow="fold")
@@ -110,6 +115,35 @@ def show_check(result: CheckResult, as_json: bool) -> None:
             table.add_row(terminal.styled(figure.name), f"{figure.card:.3f}", f"{figure.recomputed:.3f}", mark)
         console.print(table)
     console.print("The check passed." if result.passed else "The check failed: see the marked figures.")
+
+
+def _show_fit(fit: PairFit) -> None:
+    console = terminal.stdout()
+    skips = f", skip paths in {len(fit.skips)} layers" if fit.skips else ""
+    console.print(terminal.styled(f"  {fit.kind} ({fit.format}), reads {fit.reads}, writes {fit.writes}{skips}"))
+    console.print(terminal.styled(f"  {fit.family}, {fit.n_parameters / 1e6:.1f} M parameters; {fit.checked} finite"))
+    console.print(f"  hashes: model {fit.model_sha256[:12]}, transcoders {fit.transcoders_sha256[:12]}")
+    for remark in fit.remarks:
+        console.print(terminal.styled(f"  note: {remark}", "yellow"), soft_wrap=True)
+
+
+def _show_reconstruction(found: Reconstruction) -> None:
+    console = terminal.stdout()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("layer", "features", "FVU", "cosine", "L0", "dead"):
+        table.add_column(heading, justify="right")
+    for layer in found.layers:
+        fvu = "-" if layer.fvu is None else f"{layer.fvu:.4f}"
+        figures = (f"{layer.cosine:.4f}", f"{layer.l0:.2f}", f"{100 * layer.dead:.1f} %")
+        table.add_row(str(layer.layer), str(layer.n_features), fvu, *figures)
+    console.print(table)
+    console.print(f"{found.n_tokens} tokens in {found.n_windows} windows; FVU: fraction of variance unexplained")
+    if found.replaced is not None:
+        all_replaced = found.replaced
+        line = f"all MLPs replaced: KL {all_replaced.kl:.4f} nats, same first choice {100 * all_replaced.top1_agreement:.1f} %"
+        if all_replaced.loss is not None and all_replaced.loss_replaced is not None:
+            line += f", loss {all_replaced.loss:.4f} -> {all_replaced.loss_replaced:.4f} nats"
+        console.print(line)
 
 
 def show_build(summary: BuildSummary, as_json: bool) -> None:

@@ -27,16 +27,28 @@ def check(
     quick: Annotated[
         bool, typer.Option("--quick", help="Recompute the card from smaller samples: a minute instead of several.")
     ] = False,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="Measure reconstruction on this file: one document a line, or .jsonl.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, help="Stop after this many tokens of the text.")
+    ] = None,
+    context: Annotated[int, typer.Option("--context", min=2, help="Most tokens in one window of the text.")] = 128,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every decoder row, also of a set of many gigabytes.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that a transcoder set fits a model; for the embedded pair, recompute the model card from the weights.
+    """Check that a transcoder set fits a model, and how well it reconstructs a text's MLP outputs and predictions.
 
-    Exit code 1 when a recomputed figure is worse than the card says.
+    Without a text, a pair that has a model card (the embedded one) has the card recomputed from its weights; exit code 1
+    when a figure is worse than the card says.
     """
-    from tracescribe.runs.model_check import check_models
+    from tracescribe.runs.model_check import TextChoice, check_models
     from tracescribe.runs.model_views import show_check
 
-    result = check_models(model, transcoders, quick=quick)
+    chosen = None if text is None else TextChoice(text, context, tokens)
+    result = check_models(model, transcoders, quick=quick, deep=deep, text=chosen)
     show_check(result, as_json)
     if not result.passed:
         raise typer.Exit(1)
