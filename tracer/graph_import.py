@@ -18,7 +18,7 @@ import numpy as np
 from tracescribe.tracer.graph import AttributionGraph, EdgeTable, GraphScores, NodeKind, NodeTable
 from tracescribe.tracer.graph_checks import cycle_faults
 from tracescribe.tracer.graph_document import GraphDocument, GraphFaultsError
-from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LAYERS, NodeRow, OwnBlock
+from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LAYERS, NODE_ID_SHAPES, NodeRow, OwnBlock
 from tracescribe.tracer.link_ends import ImportedNode, LinkEnds
 from tracescribe.tracer.query_parameters import with_renamed_nodes
 
@@ -35,8 +35,6 @@ KIND_OF_TYPE = {
 OWN_KEY = "tracescribe"
 """Key of this product's block in `metadata`."""
 
-_THREE_NUMBERS = re.compile(r"(\d{1,19})_(\d{1,19})_(\d{1,19})")
-_EMBEDDING = re.compile(r"E_(\d{1,19})_(\d{1,19})")
 _NEW_ERROR = re.compile(r"\d+_-1_\d+")
 
 
@@ -64,7 +62,7 @@ def import_graph(document: GraphDocument, name: str) -> AttributionGraph:
         _log.warning("%s: %d links could mean either of two nodes and were set aside", name, len(aside))
     own, links = document.metadata.tracescribe, document.raw["links"]
     n_layers = _n_layers(nodes, own, faults)
-    dtype = np.dtype(np.float32 if own is None else own.dtype)
+    dtype: np.dtype[Any] = np.dtype(np.float32 if own is None else own.dtype)
     table = _node_table(nodes, n_layers, own, dtype)
     left_out = set(aside)
     kept = [i for i in range(len(pairs)) if i not in left_out]
@@ -99,13 +97,12 @@ def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> Impor
         faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but the prompt has {n_pos} tokens")
     if kind == NodeKind.ERROR:
         return _read_error(row, where, faults) if len(faults) == before else None
-    match = (_EMBEDDING if kind == NodeKind.EMBEDDING else _THREE_NUMBERS).fullmatch(row.node_id)
-    if match is None:
+    if not re.fullmatch(NODE_ID_SHAPES[row.feature_type], row.node_id):
         shape = "E_token_position" if kind == NodeKind.EMBEDDING else "layer_feature_position"
         faults.append(f"{where}.node_id: {row.node_id!r}, expected {shape} for a node of type {row.feature_type!r}")
         return None
-    *first, feature, position = (int(group) for group in match.groups())
-    layer = first[0] if first else -1
+    first, feature, position = (-1 if part == "E" else int(part) for part in row.node_id.split("_"))
+    layer = -1 if kind == NodeKind.EMBEDDING else first
     if feature > MAX_INTEGER or layer > MAX_LAYERS:
         faults.append(f"{where}.node_id: {row.node_id!r} has numbers beyond any model")
     if position != row.ctx_idx:

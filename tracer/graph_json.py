@@ -176,6 +176,7 @@ def _metadata(graph: AttributionGraph, slug: str | None, settings: PruneSettings
             metadata["node_threshold"] = known.get("node_threshold", 1.0)
     if slug is not None:
         metadata["slug"] = slug
+    metadata.update(prompt=graph.prompt, prompt_tokens=list(graph.tokens))
     bias = graph.nodes.bias
     metadata[OWN_KEY] = {
         "format": 1,

@@ -43,18 +43,40 @@ Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 FeatureType = Literal["cross layer transcoder", "mlp reconstruction error", "embedding", "logit"]
 
 
-class _Row(BaseModel):
-    # strangers' files hold more fields than the schema names; they are kept, not trusted
+class Row(BaseModel):
+    """Base of what strangers write: fields beyond the named ones are kept, not trusted."""
+
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
 
-class _OwnRow(BaseModel):
-    # nobody but this product writes these, so that an unknown field is a fault
+class OwnRow(BaseModel):
+    """Base of what only this product writes: an unknown field is a fault."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NodeRow(_Row):
+NODE_ID_SHAPES = {
+    "cross layer transcoder": r"^[0-9]{1,19}_[0-9]{1,19}_[0-9]{1,19}$",
+    "embedding": r"^E_[0-9]{1,19}_[0-9]{1,19}$",
+    "logit": r"^[0-9]{1,19}_[0-9]{1,19}_[0-9]{1,19}$",
+}
+"""Node ids by feature type; errors have been spelled in several ways."""
+
+
+def _with_id_shapes(schema: dict[str, Any]) -> None:
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"feature_type": {"const": kind}}, "required": ["feature_type"]},
+            "then": {"properties": {"node_id": {"pattern": shape}}},
+        }
+        for kind, shape in NODE_ID_SHAPES.items()
+    ]
+
+
+class NodeRow(Row):
     """One node: a transcoder feature at one position, an MLP's reconstruction error, a token, or an output token."""
+
+    model_config = ConfigDict(json_schema_extra=_with_id_shapes)
 
     node_id: NodeId = Field(
         description="features 'layer_feature_position', errors 'layer_-1_position' (older: '0_layer_position'), "
@@ -82,7 +104,7 @@ class NodeRow(_Row):
     activation: Number | None = Field(default=None, description="activation of a feature")
 
 
-class LinkRow(_Row):
+class LinkRow(Row):
     """A direct linear effect of one node on another: raw, signed, not normalised."""
 
     source: NodeId
@@ -90,7 +112,7 @@ class LinkRow(_Row):
     weight: Number
 
 
-class Generator(_Row):
+class Generator(Row):
     """The program that made the graph."""
 
     name: Text | None = None
@@ -99,7 +121,7 @@ class Generator(_Row):
     email: Text | None = None
 
 
-class Info(_Row):
+class Info(Row):
     """What a person may want to know about the graph."""
 
     description: Text | None = None
@@ -110,14 +132,14 @@ class Info(_Row):
     create_time_ms: Number | None = None
 
 
-class FeatureDetails(_Row):
+class FeatureDetails(Row):
     """Where the features' own pages lie."""
 
     feature_json_base_url: Text | None = None
     neuronpedia_source_set: Text | None = None
 
 
-class GenerationSettings(_Row):
+class GenerationSettings(Row):
     """How the graph was traced."""
 
     max_n_logits: Count | None = None
@@ -126,21 +148,21 @@ class GenerationSettings(_Row):
     max_feature_nodes: Count | None = None
 
 
-class PruningSettings(_Row):
+class PruningSettings(Row):
     """How the graph was pruned."""
 
     node_threshold: Number | None = None
     edge_threshold: Number | None = None
 
 
-class Scores(_OwnRow):
+class Scores(OwnRow):
     """Scores of the unpruned graph."""
 
     replacement: Annotated[float, Field(ge=0, le=1)]
     completeness: Annotated[float, Field(ge=0, le=1)]
 
 
-class OwnBlock(_OwnRow):
+class OwnBlock(OwnRow):
     """What this product adds under `metadata.tracescribe`, so that a saved graph can be used with its weights again."""
 
     format: Annotated[int, Field(ge=1, le=1)]
@@ -155,7 +177,7 @@ class OwnBlock(_OwnRow):
     )
 
 
-class Metadata(_Row):
+class Metadata(Row):
     """What the graph is of. Neuronpedia requires slug, scan, prompt_tokens and prompt."""
 
     slug: Text = Field(default="", description="short name")
@@ -174,7 +196,7 @@ class Metadata(_Row):
     tracescribe: OwnBlock | None = None
 
 
-class QueryParameters(_Row):
+class QueryParameters(Row):
     """The state of the frontend: pinned nodes, supernodes (a label and its members), and what was clicked.
 
     Lists are written as JSON lists, or as text, as they stand in an address: `a,b` for pins, JSON for supernodes.
@@ -187,7 +209,7 @@ class QueryParameters(_Row):
     sg_pos: list[Any] | Text | None = None
 
 
-class GraphFile(_Row):
+class GraphFile(Row):
     """An attribution graph of one prompt, as Neuronpedia and circuit-tracer's frontend read it."""
 
     metadata: Metadata
