@@ -93,8 +93,10 @@ class CheckResult:
     def shapes(self) -> str:
         """The pair's shapes, in words."""
         features = self.fit.n_features
-        equal = len(set(features)) == 1 and len(features) > 1
-        told = f"{features[0]} features each" if equal else f"features by layer {', '.join(map(str, features))}"
+        widths = sorted(set(features))
+        told = f"features by layer {', '.join(map(str, features))}"
+        if len(features) > 1 and len(widths) == 1:
+            told = f"{widths[0]} features each"
         return f"{self.fit.n_layers} layers, width {self.fit.d_model}, {told}"
 
     @property

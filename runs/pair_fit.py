@@ -107,7 +107,7 @@ def describe_fit(pair: Pair, *, deep: bool, progress: Callable[[str, int, int, s
         transcoders.encoder_bias(layer)  # reads the layer's encoder, and checks it
         if deep:
             width = transcoders.n_features[layer]
-            for rows in torch.arange(width).split(ROWS_AT_ONCE):
+            for rows in torch.split(torch.arange(width), ROWS_AT_ONCE):
                 transcoders.decoder_rows(layer, rows)
         if progress is not None:
             progress("weights", layer + 1, transcoders.n_layers, "")

@@ -315,7 +315,7 @@ class _Pass:
         fired = (acts != 0).flatten(0, 1).any(0).nonzero()[:, 0]
         n_written = self.transcoders.n_written(layer)
         at_once = max(1, DECODER_BYTES // (n_written * self.transcoders.d_model * self.transcoders.dtype.itemsize))
-        for features in fired.split(at_once):
+        for features in torch.split(fired, at_once):
             rows = self.transcoders.decoder_rows(layer, features)
             chosen = acts[..., features]
             for k in range(n_written):

@@ -17,6 +17,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,10 +56,16 @@ class MemoryUse:
     Attributes:
         additional: bytes at the peak beyond what was resident before the call.
         baseline: bytes resident before the call: interpreter, libraries, weights.
+        wall_seconds, cpu_seconds: of the measured call, which ran once.
+        n_active, n_nodes: of the graph that it gave; 0 where the reference gave it.
     """
 
     additional: int
     baseline: int
+    wall_seconds: float
+    cpu_seconds: float
+    n_active: int
+    n_nodes: int
 
 
 def measure_memory(job: MemoryJob) -> MemoryUse:
@@ -112,10 +119,13 @@ def run_job(job: MemoryJob) -> MemoryUse:
         baseline = _resident("VmRSS")
     else:
         baseline = _maximum()
-    kept = call()
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    seconds = time.perf_counter() - wall, time.process_time() - cpu
     peak = _resident("VmHWM") if linux else _maximum()
-    del kept
-    return MemoryUse(max(0, peak - baseline), baseline)
+    graph = result[0] if isinstance(result, tuple) else result
+    n_active = int(graph.provenance["n_active_features"]) if hasattr(graph, "provenance") else 0
+    return MemoryUse(max(0, peak - baseline), baseline, *seconds, n_active, getattr(graph, "n_nodes", 0))
 
 
 def _maximum() -> int:

@@ -250,7 +250,7 @@ def _bench_prompt(
     timed = calls.tracer_calls(model, transcoders, tokens)
     executed, graph = executed_flops(timed[calls.TRACE])
     unpruned: AttributionGraph = graph
-    n_nodes, n_edges = len(unpruned.nodes.kind), len(unpruned.edges.weight)
+    n_nodes, n_edges = unpruned.n_nodes, len(unpruned.edges)
     useful = graph_flops(model, transcoders, unpruned)
     n_active = int(unpruned.provenance["n_active_features"])
     del graph, unpruned  # its memory is wanted for what follows

@@ -11,6 +11,7 @@ from tracescribe.runs import terminal
 from tracescribe.runs.benchmarks import calls
 
 if TYPE_CHECKING:
+    from tracescribe.runs.benchmarks.figures import Figure, FigureBench
     from tracescribe.runs.benchmarks.tracing import TracerBench
 
 
@@ -96,3 +97,35 @@ def show_tracer(bench: TracerBench, as_json: bool) -> None:
 def times(ratio: float | None) -> str:
     """A ratio, or a dash."""
     return "-" if ratio is None else f"{ratio:.2f}x"
+
+
+def show_figures(bench: FigureBench, as_json: bool) -> None:
+    """Print the rows of a small benchmark."""
+    if as_json:
+        terminal.print_json(bench.to_json())
+        return
+    headings = [key.removesuffix("_bytes").replace("_", " ") for key in bench.rows[0]]
+    shown = table(*headings)
+    for row in bench.rows:
+        shown.add_row(*(terminal.styled(_told(key, value)) for key, value in row.items()))
+    console = terminal.stdout()
+    console.print(shown)
+    console.print(f"{bench.clock} seconds; {bench.machine['threads']} thread(s)")
+    for note in bench.notes:
+        console.print(note, soft_wrap=True)
+
+
+def _told(key: str, value: Figure) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if key.endswith("bytes"):
+        return megabytes(value)
+    if key == "ratio":
+        return f"{value:.2f}x"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.2e}" if key.endswith("difference") else f"{value:.3f}" if value < 1000 else f"{value:.0f}"

@@ -11,6 +11,10 @@ from tracescribe.runs.commands.options import Json
 
 bench = typer.Typer(help="Measure the tracer: time, memory, share of the peak.", no_args_is_help=True)
 
+Prototype = Annotated[
+    Path | None, typer.Option(help="Python file of a reference to run side by side; its code is run.")
+]
+ReferenceNodes = Annotated[int, typer.Option(help="Largest graph that the reference is run on.")]
 Save = Annotated[Path | None, typer.Option("--save", help="Also write the result to this file, as JSON.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw the figures into this SVG file.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Torch threads.")]
@@ -32,10 +36,8 @@ def tracer(
     features: Annotated[str, typer.Option(help="Features per layer, with commas.")] = "2000",
     active: Annotated[float, typer.Option(help="Features that fire per layer and position.")] = 16.0,
     family: Annotated[str, typer.Option(help="Family of the random model, such as llama or gemma2.")] = "llama",
-    prototype: Annotated[
-        Path | None, typer.Option(help="Python file of a reference to run side by side; its code is run.")
-    ] = None,
-    reference_nodes: Annotated[int, typer.Option(help="Largest graph that the reference is run on.")] = 12_000,
+    prototype: Prototype = None,
+    reference_nodes: ReferenceNodes = 12_000,
     layers: Annotated[int, typer.Option(min=1, help="Layers of the random model.")] = 8,
     width: Annotated[int, typer.Option(min=1, help="Width of the random model's residual stream.")] = 256,
     memory: Annotated[bool, typer.Option(help="Measure peak memory, each call in a fresh process.")] = True,
@@ -71,3 +73,101 @@ def tracer(
     if plot is not None:
         draw_tracer(result, plot)
     views.show_tracer(result, as_json)
+
+
+@bench.command("prune")
+def prune(
+    nodes: Annotated[str, typer.Option(help="Sizes of graphs, about, with commas.")] = "5000,20000",
+    prototype: Prototype = None,
+    reference_nodes: ReferenceNodes = 12_000,
+    threads: Threads = 1,
+    repeats: Repeats = 3,
+    save: Save = None,
+    as_json: Json = False,
+) -> None:
+    """Scores and pruning of graphs of a given size."""
+    from tracescribe.runs import terminal
+    from tracescribe.runs.benchmarks import views
+    from tracescribe.runs.benchmarks.pruning import bench_prune
+
+    with terminal.progress_bars() as bars:
+        result = bench_prune(
+            _numbers(nodes),
+            threads=threads,
+            repeats=repeats,
+            prototype=prototype,
+            reference_nodes=reference_nodes,
+            progress=terminal.StageBars(bars),
+        )
+    views.save(result, save)
+    views.show_figures(result, as_json)
+
+
+@bench.command("interventions")
+def interventions(
+    rows: Annotated[int, typer.Option(min=1, help="Ablations, one feature each.")] = 64,
+    threads: Threads = 1,
+    repeats: Repeats = 3,
+    save: Save = None,
+    as_json: Json = False,
+) -> None:
+    """Ablations on the embedded model: batched, one by one, and by whole forward passes of the bare model."""
+    from tracescribe.runs import terminal
+    from tracescribe.runs.benchmarks import views
+    from tracescribe.runs.benchmarks.intervening import bench_interventions
+
+    with terminal.progress_bars() as bars:
+        result = bench_interventions(rows, threads=threads, repeats=repeats, progress=terminal.StageBars(bars))
+    views.save(result, save)
+    views.show_figures(result, as_json)
+
+
+@bench.command("evidence")
+def evidence(
+    sentences: Annotated[int, typer.Option(min=1, help="Sentences of the embedded corpus to scan.")] = 2000,
+    threads: Threads = 1,
+    repeats: Repeats = 3,
+    save: Save = None,
+    as_json: Json = False,
+) -> None:
+    """Tokens per second of a corpus scan, and milliseconds per look-up."""
+    from tracescribe.runs import terminal
+    from tracescribe.runs.benchmarks import views
+    from tracescribe.runs.benchmarks.evidence import bench_evidence
+
+    with terminal.progress_bars() as bars:
+        result = bench_evidence(sentences, threads=threads, repeats=repeats, progress=terminal.StageBars(bars))
+    views.save(result, save)
+    views.show_figures(result, as_json)
+
+
+@bench.command("long")
+def long(
+    tokens: Annotated[str, typer.Option(help="Prompt lengths, with commas.")] = "2300",
+    kind: Annotated[str, typer.Option(help="clt or plt.")] = "plt",
+    budget: Annotated[int, typer.Option(min=1, help="Feature nodes that are kept.")] = 512,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the random model.")] = 4,
+    width: Annotated[int, typer.Option(min=1, help="Width of the random model's residual stream.")] = 128,
+    limit: Annotated[float, typer.Option(help="Gigabytes that the whole process should stay below.")] = 8.0,
+    threads: Threads = 1,
+    save: Save = None,
+    as_json: Json = False,
+) -> None:
+    """Time and peak memory of long prompts with a node budget, on a small random model."""
+    from tracescribe.runs import terminal
+    from tracescribe.runs.benchmarks import views
+    from tracescribe.runs.benchmarks.long_prompt import GIGABYTE, bench_long
+
+    with terminal.progress_bars() as bars:
+        result = bench_long(
+            _numbers(tokens),
+            kind=kind,
+            budget=budget,
+            n_layers=layers,
+            d_model=width,
+            limit_bytes=limit * GIGABYTE,
+            threads=threads,
+            progress=terminal.StageBars(bars),
+        )
+    views.save(result, save)
+    views.show_figures(result, as_json)
