@@ -309,4 +309,5 @@ class _Search:
 def _product_norms(left: Tensor, right: Tensor) -> Tensor:
     """Spectral norms of `left @ right` for `[n, d_model, d_head]` and `[n, d_head, d_model]`, through the narrow side."""
     triangle = torch.linalg.qr(left, mode="r").R
-    return torch.linalg.matrix_norm(triangle @ torch.linalg.qr(right.mT, mode="r").R.mT, 2)
+    norms: Tensor = torch.linalg.matrix_norm(triangle @ torch.linalg.qr(right.mT, mode="r").R.mT, 2)
+    return norms

@@ -1,0 +1,200 @@
+"""Memory plans: edge counts are exact, batches follow from the limit, and what cannot fit says what would."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracescribe.tracer.errors import SettingError
+from tracescribe.tracer.machine_memory import available_memory, resident_memory
+from tracescribe.tracer.memory import TraceSize, format_size, memory_limit, parse_size, plan_memory
+
+
+def trace_size(n_layers: int = 3, n_pos: int = 5, n_active: int = 60, seed: int = 0, held: int = 0) -> TraceSize:
+    rng = np.random.default_rng(seed)
+    layer = np.sort(rng.integers(0, n_layers, n_active))
+    return TraceSize(
+        layer=layer,
+        position=rng.integers(0, n_pos, n_active),
+        n_layers=n_layers,
+        n_pos=n_pos,
+        n_logits=4,
+        bytes_per_target=1000,
+        held={"model": held},
+    )
+
+
+def reaching(size: TraceSize, layer: int, position: int) -> int:
+    """Sources of one target, counted one by one."""
+    features = sum(
+        1
+        for below, at in zip(size.layer.tolist(), size.position.tolist(), strict=True)
+        if below < layer and at <= position
+    )
+    errors = sum(1 for n in range(size.n_layers) for p in range(size.n_pos) if n < layer and p <= position)
+    return features + errors + position + 1
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 6), st.integers(0, 40))
+def test_edges_are_counted_exactly(seed: int, n_layers: int, n_pos: int, n_active: int) -> None:
+    size = trace_size(n_layers, n_pos, n_active, seed)
+    ends = [*zip(size.layer.tolist(), size.position.tolist(), strict=True), *[(n_layers, n_pos - 1)] * 4]
+    expected = [reaching(size, *end) for end in ends]
+    assert size.sources().tolist() == expected
+    assert size.n_edges() == sum(expected)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 70))
+def test_a_budget_counts_the_worst_choice_of_features(seed: int, budget: int) -> None:
+    size = trace_size(seed=seed)
+    features, logits = size.sources()[:60], size.sources()[60:]
+    any_choice = np.random.default_rng(seed).permutation(60)[:budget]
+    most = size.n_edges(budget)
+    assert features[any_choice].sum() + logits.sum() <= most <= size.n_edges()
+    assert most == sum(sorted(features.tolist())[::-1][:budget]) + logits.sum()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 200_000), st.integers(1, 400), st.none() | st.integers(1, 80))
+def test_a_plan_that_fits_stays_below_its_limit_and_uses_it(
+    seed: int, limit: int, batch_size: int, budget: int | None
+) -> None:
+    size = trace_size(seed=seed, held=5000)
+    plan = plan_memory(size, limit, batch_size, budget)
+    assert 1 <= plan.batch_size <= batch_size
+    assert plan.total == 5000 + 8 * size.n_edges(budget) + 1000 * plan.batch_size
+    assert plan.fits == (plan.total <= limit)
+    if plan.fits:
+        assert plan.require() is plan and plan.advice == ""
+        if plan.batch_size < batch_size:
+            assert plan.total + 1000 > limit  # one target more would not fit
+    else:
+        assert plan.batch_size == 1
+        with pytest.raises(SettingError):
+            plan.require()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 60_000))
+def test_the_budget_that_is_advised_fits_and_is_the_largest(seed: int, limit: int) -> None:
+    size = trace_size(seed=seed, held=5000)
+    plan = plan_memory(size, limit, 64)
+    if plan.fits:
+        return
+    advised = plan.fitting_budget
+    assert advised is not None and advised < 60
+    assert not plan_memory(size, limit, 64, advised + 1).fits
+    if advised:
+        assert plan_memory(size, limit, 64, advised).fits
+        assert f"--max-feature-nodes {advised} fits" in plan.advice
+    else:
+        assert "--max-feature-nodes" not in plan.advice
+
+
+def test_the_message_names_parts_limit_and_what_would_fit() -> None:
+    size = dataclasses.replace(trace_size(n_active=5000, n_pos=50), held={"model and transcoders": 30_000_000})
+    with pytest.raises(SettingError) as caught:
+        plan_memory(size, 40_000_000, 64).require()
+    told = str(caught.value)
+    edges = format_size(8 * size.n_edges())
+    for part in (
+        "model and transcoders 30 MB",
+        f"edges {edges}",
+        "sweep 1 kB",
+        "may take 40 MB",
+        "--max-feature-nodes",
+    ):
+        assert part in told
+    assert "\n" not in told
+
+
+def test_a_trace_without_active_features_has_its_outputs() -> None:
+    size = trace_size(n_active=0)
+    assert size.n_edges() == 4 * (4 * 5)
+    assert plan_memory(size, 10**6, 8).fits
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("8GB", 8 * 10**9), ("512MiB", 512 << 20), ("1.5 gb", 1_500_000_000), ("100B", 100), (" 2TiB ", 2 << 40),
+        ("3kB", 3000), ("3KiB", 3072), ("0.5GiB", 1 << 29),
+    ],
+)  # fmt: skip
+def test_sizes_are_read(text: str, n_bytes: int) -> None:
+    assert parse_size(text) == memory_limit(text) == n_bytes
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "GB", "-8GB", "8 apples", "1e9B", "nan GB", "0GB", "8GBB", "8G B", "9" * 30 + "GB"]
+)
+def test_what_is_no_size_is_told(text: str) -> None:
+    with pytest.raises(SettingError, match="is no amount of memory; write a number and one of B, kB, MB"):
+        parse_size(text)
+
+
+def test_sizes_are_shown_in_three_digits() -> None:
+    shown = [format_size(n) for n in (0, 999, 1000, 1234, 999_600, 1.9e9, 2.5e12)]
+    assert shown == ["0 B", "999 B", "1 kB", "1.23 kB", "1 MB", "1.9 GB", "2.5 TB"]
+
+
+def machine(folder: Path, available_kib: int, group: str = "0::/\n") -> tuple[Path, Path]:
+    """A made-up `/proc` and an empty `/sys/fs/cgroup`."""
+    proc, cgroup = folder / "proc", folder / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    cgroup.mkdir()
+    (proc / "meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable:   {available_kib} kB\n")
+    (proc / "self" / "cgroup").write_text(group)
+    return proc, cgroup
+
+
+def test_free_memory_is_what_the_kernel_calls_available(tmp_path: Path) -> None:
+    assert available_memory(*machine(tmp_path, 5000)) == 5000 * 1024
+
+
+def test_a_control_groups_limit_counts_and_so_does_its_parents(tmp_path: Path) -> None:
+    proc, cgroup = machine(tmp_path, 10**9, "0::/jobs/mine\n")
+    mine = cgroup / "jobs" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "memory.max").write_text("max\n")
+    (cgroup / "jobs" / "memory.max").write_text("9000000\n")
+    (cgroup / "jobs" / "memory.current").write_text("4000000\n")
+    (cgroup / "jobs" / "memory.stat").write_text("anon 3\ninactive_file 1500000\nfile 2\n")
+    assert available_memory(proc, cgroup) == 9_000_000 - (4_000_000 - 1_500_000)
+    (mine / "memory.max").write_text("2000000\n")
+    (mine / "memory.current").write_text("1900000\n")
+    assert available_memory(proc, cgroup) == 100_000
+    (mine / "memory.current").write_text("2100000\n")
+    assert available_memory(proc, cgroup) == 0
+
+
+def test_control_groups_of_version_one(tmp_path: Path) -> None:
+    proc, cgroup = machine(tmp_path, 10**9, "5:cpu,cpuacct:/x\n4:memory:/docker/abc\n")
+    (cgroup / "memory").mkdir()
+    (cgroup / "memory" / "memory.limit_in_bytes").write_text(str(2**63 - 4096))
+    assert available_memory(proc, cgroup) == 10**9 * 1024
+    (cgroup / "memory" / "memory.limit_in_bytes").write_text("7000")
+    (cgroup / "memory" / "memory.usage_in_bytes").write_text("3000")
+    assert available_memory(proc, cgroup) == 4000
+
+
+def test_without_the_kernels_files_the_system_is_asked(tmp_path: Path) -> None:
+    assert available_memory(tmp_path, tmp_path) > 0
+    assert resident_memory(tmp_path) > 10_000_000
+
+
+def test_this_process_holds_more_after_taking_memory() -> None:
+    before = resident_memory()
+    block = np.ones(16_000_000)
+    assert resident_memory() - before > 100_000_000
+    assert block.sum() == 16_000_000
+
+
+def test_the_default_limit_leaves_a_part_of_the_free_memory() -> None:
+    page = os.sysconf("SC_PAGE_SIZE")
+    limit, held, free = memory_limit(None), resident_memory(), available_memory()
+    assert held + 0.5 * free < limit < held + 0.95 * free + 1000 * page
