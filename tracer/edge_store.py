@@ -1,46 +1,99 @@
-"""Edges of a trace under way: sparse rows in the order they come, one table in canonical order at the end."""
+"""Edges of a trace under way: dense blocks in the order they come, one table in canonical order at the end.
+
+A block holds targets that read one layer at one position, against all sources that can reach them: those of lower
+layers at the same and earlier positions. Nothing else is stored, and no N x N matrix is ever built.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from tracescribe.tracer.graph import EdgeTable, FloatArray, IntArray
-from tracescribe.tracer.prune import DoubleArray, propagate
+import numpy as np
+import torch
+from torch import Tensor
+
+from tracescribe.tracer.edges import BoolArray, DoubleArray, EdgeBlock, EdgeTable, FloatArray, IntArray
+from tracescribe.tracer.sweep import EdgeRows
 
 BUDGET_NORM_FLOOR = 1e-8
 """Smallest row sum while a node budget is spent (circuit-tracer 0.4.1 uses another floor here than for influence)."""
 
 
-class EdgeStore:
-    """Sparse edge rows.
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Rows of targets at one layer and position.
 
-    Nodes are numbered: active features, then errors and tokens, then logits. Rows exist for features and logits.
+    Attributes:
+        layer, position: of the targets.
+        target: node numbers, `[n]`.
+        weight: `[n, n_reaching]`; which sources reach is told by `EdgeStore.reaching`.
+        row_sum: absolute sum of each row, `[n]`.
     """
 
-    def __init__(self, feature_layer: IntArray, n_sources: int, n_logits: int) -> None:
+    layer: int
+    position: int
+    target: IntArray
+    weight: FloatArray
+    row_sum: DoubleArray
+
+
+class EdgeStore:
+    """Edge rows.
+
+    Nodes are numbered: active features, then errors (layer-major) and tokens, then logits. Rows exist for features and
+    logits.
+    """
+
+    def __init__(self, feature_layer: IntArray, feature_position: IntArray, n_layers: int, n_pos: int, n_logits: int):
         """Start with no edge.
 
         Args:
-            feature_layer: layer of each active feature, `[n_active]`.
-            n_sources: active features, errors and tokens.
-            n_logits: output tokens.
+            feature_layer, feature_position: of each active feature, sorted by layer, `[n_active]`.
+            n_layers: layers of the model.
+            n_pos: prompt tokens.
+            n_logits: logit targets.
         """
         self.n_active = len(feature_layer)
-        self.n_sources = n_sources
-        self.n_nodes = n_sources + n_logits
-        self._feature_layer = feature_layer
-        self._rows: dict[int, tuple[IntArray, FloatArray]] = {}
+        self.n_sources = self.n_active + (n_layers + 1) * n_pos
+        self.n_nodes = self.n_sources + n_logits
+        self.n_layers, self.n_pos = n_layers, n_pos
+        self._feature_position = feature_position
+        self._layer_end = np.searchsorted(feature_layer, np.arange(n_layers + 1))
+        self._pieces: dict[tuple[int, int], list[_Piece]] = {}
 
-    def add(self, targets: IntArray, weight: FloatArray) -> None:
+    def reaching(self, layer: int, position: int) -> IntArray:
+        """Sources that can reach a target reading this layer and position, ascending; `layer` n_layers for logits."""
+        features = np.flatnonzero(self._feature_position[: self._layer_end[layer]] <= position)
+        here = np.arange(position + 1)
+        errors = self.n_active + np.arange(layer)[:, None] * self.n_pos + here
+        tokens = self.n_active + self.n_layers * self.n_pos + here
+        return np.concatenate([features, errors.ravel(), tokens])
+
+    def add(self, rows: EdgeRows, targets: Tensor) -> tuple[DoubleArray, DoubleArray]:
         """Keep a block of rows.
 
         Args:
-            targets: node numbers, `[n]`.
-            weight: `[n, n_sources]`; exact zeros are no edges.
+            rows: as the sweep gives them.
+            targets: node numbers of all targets of the sweep's call, of which the block has some.
+
+        Returns:
+            Signed and absolute sum of each row, `[n_block]`.
         """
-        for target, row in zip(targets.tolist(), weight, strict=True):
-            source = np.flatnonzero(row)
-            self._rows[target] = (source, row[source])
+        group = rows.layer * self.n_pos + rows.position
+        _, counts = torch.unique_consecutive(group, return_counts=True)
+        node = targets[rows.index.to(targets.device)].cpu().numpy()
+        signed, absolute = np.empty(len(node)), np.empty(len(node))
+        stop = 0
+        for count in counts.tolist():
+            start, stop = stop, stop + count
+            layer, position = int(rows.layer[start]), int(rows.position[start])
+            column = rows.column[torch.from_numpy(self.reaching(layer, position)).to(rows.column.device)]
+            weight = rows.sums[start:stop].index_select(1, column).cpu().numpy()
+            signed[start:stop] = weight.sum(1, dtype=np.float64)
+            absolute[start:stop] = np.abs(weight).sum(1, dtype=np.float64)
+            piece = _Piece(layer, position, node[start:stop], weight, absolute[start:stop])
+            self._pieces.setdefault((layer, position), []).append(piece)
+        return signed, absolute
 
     def feature_influence(self, probabilities: FloatArray) -> DoubleArray:
         """Influence of every active feature on the logits through the rows known so far, `[n_active]`.
@@ -48,35 +101,33 @@ class EdgeStore:
         Args:
             probabilities: of the logits, `[n_logits]`.
         """
-        start = np.zeros(self.n_nodes)
-        start[self.n_sources :] = probabilities
-        # errors and tokens are never targets: below everything is where they may stand
-        layer = np.full(self.n_nodes, -1, dtype=np.int64)
-        layer[: self.n_active] = self._feature_layer
-        layer[self.n_sources :] = self._feature_layer.max(initial=-1) + 1
-        return propagate(self._edges(), start, layer, BUDGET_NORM_FLOOR)[: self.n_active]
+        total = np.zeros(self.n_nodes)
+        total[self.n_sources :] = probabilities
+        for layer, position in sorted(self._pieces, reverse=True):  # top layer first: its nodes are complete
+            reached = None
+            for piece in self._pieces[layer, position]:
+                flow = total[piece.target] / np.maximum(piece.row_sum, BUDGET_NORM_FLOOR)
+                if flow.any():
+                    reached = self.reaching(layer, position) if reached is None else reached
+                    total[reached] += flow @ np.abs(piece.weight, dtype=np.float64)
+        return total[: self.n_active]
 
     def table(self, selected: IntArray) -> EdgeTable:
-        """Edges among the nodes that remain when only `selected` features are kept, by target, then source."""
-        edges = self._edges()
-        kept = np.concatenate([selected, np.arange(self.n_active, self.n_nodes)])
-        if len(kept) < self.n_nodes:
-            number = np.full(self.n_nodes, -1)
-            number[kept] = np.arange(len(kept))
-            target, source = number[edges.target], number[edges.source]
-            inside = (target >= 0) & (source >= 0)
-            edges = EdgeTable(target[inside], source[inside], edges.weight[inside])
-        return edges
-
-    def _edges(self) -> EdgeTable:
-        """All rows so far, by target; sources ascend within each."""
-        targets = sorted(self._rows)
-        if not targets:
-            nothing = np.zeros(0, dtype=np.int64)
-            return EdgeTable(nothing, nothing, np.zeros(0, dtype=np.float32))
-        rows = [self._rows[target] for target in targets]
-        return EdgeTable(
-            np.repeat(np.array(targets, dtype=np.int64), [len(source) for source, _ in rows]),
-            np.concatenate([source for source, _ in rows]),
-            np.concatenate([weight for _, weight in rows]),
-        )
+        """Edges among the nodes that remain when only `selected` features are kept; the store is empty afterwards."""
+        kept: BoolArray = np.ones(self.n_nodes, dtype=np.bool_)
+        kept[: self.n_active] = False
+        kept[selected] = True
+        number = np.cumsum(kept) - 1
+        blocks = []
+        for group in sorted(self._pieces):
+            pieces = self._pieces.pop(group)
+            source = self.reaching(*group)
+            columns = np.flatnonzero(kept[source])
+            target = np.concatenate([piece.target for piece in pieces])
+            order = np.argsort(target)
+            if len(pieces) == 1 and len(columns) == len(source) and (np.diff(target) > 0).all():
+                weight = pieces[0].weight
+            else:
+                weight = np.concatenate([piece.weight[:, columns] for piece in pieces])[order]
+            blocks.append(EdgeBlock(number[target[order]], number[source[columns]].astype(np.int32), weight))
+        return EdgeTable.from_blocks(blocks)

@@ -3,7 +3,7 @@
     python -m tracescribe.tracer.goldens FOLDER...
 
 prints one line per case and exits with 0 if all passed, 1 if one failed, 3 if none failed but some are of a kind that
-is not supported yet, and 2 if a folder does not exist or none holds a case.
+is not supported, and 2 if a folder does not exist or none holds a case.
 
 A case is a folder with `case.json` (attribution settings, prune thresholds, interventions), `model/` (Hugging Face
 format), `transcoder/` (circuit-tracer format) and `oracle.npz` (tokens and every reference array).
@@ -36,7 +36,7 @@ from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
 _log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-Status = Literal["passed", "failed", "not supported yet"]
+Status = Literal["passed", "failed", "not supported"]
 
 NUMBER_TOLERANCE = 1e-5
 """Allowed error of numbers, relative to the largest reference value: float32 sums in another order give 1e-6."""
@@ -64,7 +64,7 @@ class CaseResult:
 
     Attributes:
         name: folder name.
-        status: passed, failed, or of a kind that is not supported yet.
+        status: passed, failed, or of a kind that is not supported.
         reason: why it did not pass; "" if it did.
         errors: error of each compared quantity: relative to the largest reference value, or entries that differ.
         seconds: loading and computing.
@@ -92,7 +92,7 @@ def check_case(folder: Path) -> CaseResult:
     try:
         reason = _unsupported(folder)
         if reason:
-            return CaseResult(folder.name, "not supported yet", reason)
+            return CaseResult(folder.name, "not supported", reason)
         errors = _compare_case(folder)
     except _CASE_ERRORS as error:
         _log.debug("case %s", folder.name, exc_info=True)
@@ -119,11 +119,11 @@ def main(arguments: Sequence[str]) -> int:
     for case in cases:
         results.append(check_case(case))
         print(results[-1].line, flush=True)
-    counts = {status: sum(r.status == status for r in results) for status in ("passed", "failed", "not supported yet")}
+    counts = {status: sum(r.status == status for r in results) for status in ("passed", "failed", "not supported")}
     print(", ".join(f"{n} {status}" for status, n in counts.items() if n))
     if counts["failed"]:
         return 1
-    return 3 if counts["not supported yet"] else 0
+    return 3 if counts["not supported"] else 0
 
 
 def _tolerance(quantity: str) -> float:
@@ -133,22 +133,11 @@ def _tolerance(quantity: str) -> float:
 
 
 def _unsupported(folder: Path) -> str:
-    """Why a case's kind cannot be computed yet; "" if it can."""
-    import yaml
-
+    """Why a case's kind cannot be computed; "" if it can."""
     family = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))["model_type"]
-    try:
-        config = yaml.safe_load((folder / "transcoder" / "config.yaml").read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"transcoder/config.yaml: {error}") from error
-    reasons = []
-    if family not in supported_families():
-        reasons.append(f"architecture {family!r} (supported: {', '.join(supported_families())})")
-    if config["model_kind"] != "cross_layer_transcoder":
-        reasons.append("per-layer transcoders")
-    if config.get("activation") == "topk":
-        reasons.append("TopK activations")
-    return ", ".join(reasons)
+    if family in supported_families():
+        return ""
+    return f"architecture {family!r} (supported: {', '.join(supported_families())})"
 
 
 def _compare_case(folder: Path) -> dict[str, float]:
@@ -163,7 +152,8 @@ def _compare_case(folder: Path) -> dict[str, float]:
     errors = _compare_graph(graph, replacement, reference)
     errors |= _compare_pruning(graph, reference, case)
     if case.get("interventions"):
-        errors |= _compare_interventions(model, transcoders, tokens, settings, case["interventions"], reference)
+        zero_positions = replacement.zero_positions
+        errors |= _compare_interventions(model, transcoders, tokens, zero_positions, case["interventions"], reference)
     return errors
 
 
@@ -188,7 +178,7 @@ def _compare_graph(
     assert graph.scores is not None
     computed = {
         "adjacency": graph.dense(),
-        "error_vectors": replacement.errors.numpy(),
+        "error_vectors": replacement.error_vectors.numpy(),
         "activation_values": replacement.activations.numpy(),
         "logit_probs": table.activation[logits],
         "node_influence": node_influence(graph),
@@ -226,7 +216,7 @@ def _compare_interventions(
     model: LanguageModel,
     transcoders: TranscoderSet,
     tokens: torch.Tensor,
-    settings: AttributionSettings,
+    zero_positions: int,
     specifications: Sequence[Mapping[str, Any]],
     reference: Mapping[str, Array],
 ) -> dict[str, float]:
@@ -246,7 +236,7 @@ def _compare_interventions(
             transcoders,
             tokens,
             [row],
-            _intervention_settings(spec, model.n_layers, settings.zero_positions),
+            _intervention_settings(spec, model.n_layers, zero_positions),
             read=read,
             last_only=False,
             clean=clean,

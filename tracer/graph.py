@@ -13,16 +13,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracescribe.tracer.edges import BoolArray, EdgeTable, FloatArray, IntArray
 from tracescribe.tracer.errors import UnknownIdError
 
 if TYPE_CHECKING:
     import networkx
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+__all__ = [
+    "AttributionGraph",
+    "BoolArray",
+    "EdgeTable",
+    "FeatureNode",
+    "FeatureRef",
+    "FloatArray",
+    "GraphScores",
+    "IntArray",
+    "NodeKind",
+    "NodeTable",
+    "standard_node_ids",
+]
 
 
 class NodeKind(enum.IntEnum):
@@ -93,18 +103,6 @@ class NodeTable:
             self.influence[index],
             self.bias[index],
         )
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeTable:
-    """Edges as parallel arrays of length `n_edges`: node indices `target`, `source`, and signed `weight`."""
-
-    target: IntArray
-    source: IntArray
-    weight: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.weight)
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ class AttributionGraph:
 
     def dense(self) -> FloatArray:
         """The adjacency matrix `[n_nodes target, n_nodes source]`; 4 n_nodes^2 bytes."""
-        matrix = np.zeros((self.n_nodes, self.n_nodes), dtype=np.float32)
+        matrix = np.zeros((self.n_nodes, self.n_nodes), dtype=self.edges.weight.dtype)
         matrix[self.edges.target, self.edges.source] = self.edges.weight
         return matrix
 
@@ -214,17 +212,15 @@ class AttributionGraph:
             node_mask: `[n_nodes]`.
             edge_mask: `[n_edges]`; None keeps every edge between kept nodes.
         """
-        keep_edge = node_mask[self.edges.target] & node_mask[self.edges.source]
-        if edge_mask is not None:
-            keep_edge &= edge_mask
         order = np.flatnonzero(node_mask)
         new_index = np.full(self.n_nodes, -1, dtype=np.int64)
         new_index[order] = np.arange(len(order))
-        edges = EdgeTable(
-            new_index[self.edges.target[keep_edge]],
-            new_index[self.edges.source[keep_edge]],
-            self.edges.weight[keep_edge],
-        )
+        if edge_mask is None:
+            kept = self.edges.inside(node_mask)
+        else:
+            kept = EdgeTable(self.edges.target[edge_mask], self.edges.source[edge_mask], self.edges.weight[edge_mask])
+            kept = kept.inside(node_mask)
+        edges = EdgeTable(new_index[kept.target], new_index[kept.source], kept.weight)
         return replace(
             self,
             nodes=self.nodes.take(order),

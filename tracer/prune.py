@@ -1,4 +1,7 @@
-"""Influence, pruning and scores of an attribution graph. No N x N matrix is ever built: all work is per edge.
+"""Influence, pruning and scores of an attribution graph. No N x N matrix is ever built, sorted or copied.
+
+A traced graph's edges lie in dense blocks: influence takes one matrix-vector product per block. A graph that was read
+from a file has its edges in columns: all work is per edge. Only edges between kept nodes are scored and sorted.
 
 Influence of a node: the share of the output that reaches it through all paths of row-normalised absolute edges.
 
@@ -8,23 +11,18 @@ circuit-tracer 0.4.1 computes it (github.com/decoderesearch/circuit-tracer), wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracescribe.tracer.edges import BoolArray, DoubleArray, EdgeBlock, EdgeTable, FloatArray, IntArray
 from tracescribe.tracer.errors import AttributionError, SettingError
 from tracescribe.tracer.graph import (
     AttributionGraph,
-    BoolArray,
-    EdgeTable,
-    FloatArray,
     GraphScores,
-    IntArray,
     NodeKind,
 )
-
-DoubleArray = NDArray[np.float64]
 
 NORM_FLOOR = 1e-10
 """Smallest row sum that is divided by (circuit-tracer 0.4.1)."""
@@ -85,6 +83,8 @@ def propagate(edges: EdgeTable, start: DoubleArray, layer: IntArray, floor: floa
     Raises:
         AttributionError: the graph has a cycle.
     """
+    if edges.blocks is not None:
+        return _pass_down_blocks(edges.blocks, edges.row_sums(len(start)), start, layer, floor)
     return _spread(edges, normalise(edges, len(start), floor), start, layer)
 
 
@@ -92,6 +92,19 @@ def _spread(edges: EdgeTable, weight: DoubleArray, start: DoubleArray, layer: In
     if (layer[edges.target] > layer[edges.source]).all():
         return _pass_down(edges, weight, start, layer)
     return _sum_steps(edges, weight, start)
+
+
+def _pass_down_blocks(
+    blocks: Sequence[EdgeBlock], row_sums: DoubleArray, start: DoubleArray, layer: IntArray, floor: float
+) -> DoubleArray:
+    total = start.copy()
+    for block in sorted(blocks, key=lambda b: int(layer[b.target[0]]), reverse=True):  # top layer first, as below
+        flow = total[block.target] / np.maximum(row_sums[block.target], floor)
+        rows = np.flatnonzero(flow)
+        if len(rows):
+            weight = np.abs(block.weight if len(rows) == len(flow) else block.weight[rows], dtype=np.float64)
+            total[block.source] += flow[rows] @ weight
+    return np.asarray(total - start)
 
 
 def normalise(edges: EdgeTable, n_nodes: int, floor: float = NORM_FLOOR) -> DoubleArray:
@@ -166,7 +179,7 @@ def threshold_score(scores: DoubleArray, share: float) -> float:
 
 
 def prune_masks(graph: AttributionGraph, settings: PruneSettings | None = None) -> PruneMasks:
-    """What pruning would keep.
+    """What pruning would keep, as masks over all edges; `prune` makes no such masks.
 
     Tokens and logits always stay. An edge with a dropped end scores exactly 0 and cannot pass, so only edges between
     kept nodes are scored and sorted.
@@ -174,24 +187,37 @@ def prune_masks(graph: AttributionGraph, settings: PruneSettings | None = None) 
     Raises:
         AttributionError: the graph has a cycle.
     """
-    settings = settings or PruneSettings()
-    return _prune(graph, node_influence(graph), settings)
-
-
-def _prune(graph: AttributionGraph, influence: DoubleArray, settings: PruneSettings) -> PruneMasks:
-    kind, edges = graph.nodes.kind, graph.edges
-    fixed = (kind == NodeKind.EMBEDDING) | (kind == NodeKind.LOGIT)
-    nodes = (influence >= threshold_score(influence, settings.node_threshold)) | fixed
-    inside = np.flatnonzero(nodes[edges.target] & nodes[edges.source])
-    kept = EdgeTable(edges.target[inside], edges.source[inside], edges.weight[inside])
-    start = logit_weights(graph)
-    flow = propagate(kept, start, graph.nodes.layer) + start
-    scores = normalise(kept, graph.n_nodes) * flow[kept.target]
-    keep = scores >= threshold_score(scores, settings.edge_threshold)
-    nodes, keep = _drop_dangling(kept, nodes, keep, fixed, kind == NodeKind.FEATURE)
+    edges, influence = graph.edges, node_influence(graph)
+    kept = _prune(graph, influence, settings or PruneSettings())
+    inside = np.flatnonzero(kept.candidates[edges.target] & kept.candidates[edges.source])
     edge_mask, edge_scores = np.zeros(len(edges), dtype=np.bool_), np.zeros(len(edges))
-    edge_mask[inside], edge_scores[inside] = keep, scores
-    return PruneMasks(nodes, edge_mask, edge_scores)
+    edge_mask[inside], edge_scores[inside] = kept.keep, kept.scores
+    return PruneMasks(kept.nodes, edge_mask, edge_scores)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What pruning keeps: nodes whose edges were scored, nodes kept, the scored edges, their scores, and which stay."""
+
+    candidates: BoolArray
+    nodes: BoolArray
+    edges: EdgeTable
+    scores: DoubleArray
+    keep: BoolArray
+
+
+def _prune(graph: AttributionGraph, influence: DoubleArray, settings: PruneSettings) -> _Kept:
+    kind = graph.nodes.kind
+    fixed = (kind == NodeKind.EMBEDDING) | (kind == NodeKind.LOGIT)
+    candidates = (influence >= threshold_score(influence, settings.node_threshold)) | fixed
+    edges = graph.edges.inside(candidates)
+    start = logit_weights(graph)
+    share = normalise(edges, graph.n_nodes)
+    flow = _spread(edges, share, start, graph.nodes.layer) + start
+    scores = share * flow[edges.target]
+    keep = scores >= threshold_score(scores, settings.edge_threshold)
+    nodes, keep = _drop_dangling(edges, candidates, keep, fixed, kind == NodeKind.FEATURE)
+    return _Kept(candidates, nodes, edges, scores, keep)
 
 
 def _drop_dangling(
@@ -220,9 +246,11 @@ def prune(graph: AttributionGraph, settings: PruneSettings | None = None) -> Att
     """
     settings = settings or PruneSettings()
     influence = node_influence(graph)
-    masks = _prune(graph, influence, settings)
-    kept = graph.with_influence(cumulative_influence(influence)).subgraph(masks.nodes, masks.edges)
-    return replace(kept, provenance={**graph.provenance, "pruning": asdict(settings)})
+    pruned = _prune(graph, influence, settings)
+    edges, keep = pruned.edges, pruned.keep
+    kept = EdgeTable(edges.target[keep], edges.source[keep], edges.weight[keep])
+    whole = replace(graph.with_influence(cumulative_influence(influence)), edges=kept)
+    return replace(whole.subgraph(pruned.nodes), provenance={**graph.provenance, "pruning": asdict(settings)})
 
 
 def graph_scores(graph: AttributionGraph) -> GraphScores:
@@ -243,13 +271,23 @@ def measure(graph: AttributionGraph) -> tuple[GraphScores, DoubleArray]:
     Raises:
         AttributionError: the graph has a cycle.
     """
-    kind, weights = graph.nodes.kind, logit_weights(graph)
-    share = normalise(graph.edges, graph.n_nodes)
-    influence = _spread(graph.edges, share, weights, graph.nodes.layer)
-    token, error = influence[kind == NodeKind.EMBEDDING].sum(), influence[kind == NodeKind.ERROR].sum()
+    kind, weights, edges = graph.nodes.kind, logit_weights(graph), graph.edges
+    is_error = kind == NodeKind.ERROR
+    if edges.blocks is not None:
+        row_sums = edges.row_sums(graph.n_nodes)
+        influence = _pass_down_blocks(edges.blocks, row_sums, weights, graph.nodes.layer, NORM_FLOOR)
+        unexplained = np.zeros(graph.n_nodes)
+        for block in edges.blocks:
+            from_errors = np.abs(block.weight[:, is_error[block.source]]).sum(1, dtype=np.float64)
+            unexplained[block.target] = from_errors / np.maximum(row_sums[block.target], NORM_FLOOR)
+    else:
+        share = normalise(edges, graph.n_nodes)
+        influence = _spread(edges, share, weights, graph.nodes.layer)
+        from_error = np.flatnonzero(is_error[edges.source])
+        found = np.bincount(edges.target[from_error], weights=share[from_error], minlength=graph.n_nodes)
+        unexplained = found.astype(np.float64)
+    token, error = influence[kind == NodeKind.EMBEDDING].sum(), influence[is_error].sum()
     output = influence + weights
-    from_error = np.flatnonzero((kind == NodeKind.ERROR)[graph.edges.source])
-    unexplained = np.bincount(graph.edges.target[from_error], weights=share[from_error], minlength=graph.n_nodes)
     scores = GraphScores(
         replacement=float(token / (token + error)) if token + error > 0 else 0.0,
         completeness=float(((1 - unexplained) * output).sum() / output.sum()) if output.sum() > 0 else 0.0,

@@ -2,7 +2,13 @@
 
 A target is a covector on the residual stream at one layer and position. The sweep carries many targets at once
 downwards, `G_pre = G_mid + (pattern^T (G_mid W_O)) W_V`; targets join at their own layer, and at every write point the
-dot products with what was written there are the edges.
+dot products with what was written there are the edges. Three things keep it near the machine's matrix-product speed:
+
+- covectors lie position by position, so that no product needs a copy in another order;
+- a target that has just joined stands at one position, so that its first crossing of an attention is the product of a
+  pattern row and one vector per head, of rank `n_heads`;
+- tokens are the only sources below the first layer's MLP: they are brought up through its attention once per prompt,
+  and no covector is brought down through it.
 """
 
 from __future__ import annotations
@@ -10,14 +16,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from tracescribe.tracer.local_replacement import FrozenLayer, LocalReplacement
+from tracescribe.tracer.source_columns import SourceColumns, lay_out
 
 SWEEP_BYTES = 256 << 20
-"""Bound on one block of covectors `[n_target, n_pos, d_model]`; a handful of such blocks are alive at a time."""
+"""Bound on one block of covectors `[n_pos, n_target, d_model]` and what is computed from it."""
+
+PATTERN_TILE = 64
+"""Positions per tile of an attention pattern; tiles that hold only zeros (later positions, beyond a sliding window) are
+left out."""
+
+TOKEN_MAP_BYTES = 64 << 20
+"""Bound on the tokens' images behind the first attention that are kept between blocks; larger ones are made anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,36 +60,27 @@ class Targets:
 
 @dataclass(frozen=True, eq=False)
 class EdgeRows:
-    """Edges into a block of targets.
+    """Edges into a block of targets, top layer first, then by position.
 
     Attributes:
         index: which targets of the call these are, `[n_block]`.
-        weight: `[n_block, n_source]`; sources are the active features, errors (layer-major), and tokens.
+        layer, position: of those targets, `[n_block]`.
+        sums: edges by column, `[n_block, n_columns + n_pos]`; only valid until the next block is asked for.
+        column: column of each source: active features, errors (layer-major), tokens, `[n_source]`.
         constant: what reaches each target from no source, `[n_block]`.
     """
 
     index: Tensor
-    weight: Tensor
+    layer: Tensor
+    position: Tensor
+    sums: Tensor
+    column: Tensor
     constant: Tensor
 
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Where sources stand while edges accumulate: by position, and at each position a constant, then layer by layer
-    its features and its error.
-
-    What one position writes into one layer then is a leading slice of that position's columns, and all its edges take
-    one matrix product into a view, without gathering.
-
-    Attributes:
-        first: first column of each position, and one past the last, `[n_pos + 1]`.
-        source: column of each source: active features, errors (layer-major), tokens, `[n_source]`.
-        written: per layer written to and position, the vectors of the leading columns, `[n_leading, d_model]`.
-    """
-
-    first: Tensor
-    source: Tensor
-    written: list[list[Tensor]]
+    @property
+    def weight(self) -> Tensor:
+        """Edges by source, `[n_block, n_source]`."""
+        return self.sums.index_select(1, self.column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,99 +95,287 @@ class Sweep:
         r = self.replacement
         return len(r.active) + (r.n_layers + 1) * r.n_pos
 
+    @cached_property
+    def columns(self) -> SourceColumns:
+        """Where sources stand, and what they write."""
+        return lay_out(self.replacement)
+
+    def fitting_batch(self, n_bytes: int = SWEEP_BYTES) -> int:
+        """Targets per block whose covectors and products stay within so many bytes; at least 1."""
+        return max(1, n_bytes // self.bytes_per_target())
+
+    def bytes_per_target(self) -> int:
+        """Memory that one target of a block takes."""
+        r = self.replacement
+        layer = r.layers[0]
+        per_position = r.embeddings.shape[1] * (2 if layer.skip else 1) + layer.o_weight.shape[1] + len(layer.v_weight)
+        return int(r.embeddings.element_size()) * (r.n_pos * per_position + 2 * self.n_sources)
+
     def rows(self, targets: Targets, batch_size: int) -> Iterator[EdgeRows]:
         """Edge rows of all targets, in blocks of at most `batch_size`, in no particular order."""
         r = self.replacement
         if not len(targets):
             return
-        fitting = SWEEP_BYTES // (4 * r.n_pos * r.embeddings.shape[1])
+        size = max(1, min(batch_size, self.fitting_batch(), len(targets)))
+        workspace = _Workspace.of(self, size)
         # by position, so that a block's positions can be cut off early; then by layer
         order = torch.argsort(targets.position * (r.n_layers + 1) + r.n_layers - targets.layer, stable=True)
-        for index in torch.split(order, max(1, min(batch_size, fitting))):
+        for index in torch.split(order, size):
             index = index[torch.argsort(targets.layer[index], descending=True, stable=True)]
-            yield self._block(index, targets.take(index))
+            yield _Block(self, targets.take(index), workspace).run(index)
 
     @cached_property
-    def columns(self) -> Columns:
-        """The layout of sources, and what they write."""
-        r = self.replacement
-        layer, position = r.active[:, 0], r.active[:, 1]
-        n_features = torch.bincount(position * r.n_layers + layer, minlength=r.n_pos * r.n_layers)
-        n_features = n_features.view(r.n_pos, r.n_layers)
-        size = 1 + (n_features + 1).sum(1)  # a constant, and for each layer its features and an error
-        first = torch.cat([torch.zeros(1, dtype=torch.int64), size.cumsum(0)])
-        error = first[:-1, None] + (n_features + 1).cumsum(1)  # [n_pos, n_layers]
-        start = error - n_features  # of each layer's features
-        # active features are sorted by layer, then position: number them within their group
-        group = (layer * r.n_pos + position).contiguous()
-        place = torch.arange(len(group)) - torch.searchsorted(group, group)
-        tokens = first[-1] + torch.arange(r.n_pos)
-        source = torch.cat([start[position, layer] + place, error.T.flatten(), tokens])
-        written = [self._write_into(n, first, error, start[position, layer] + place) for n in range(r.n_layers)]
-        return Columns(first, source, written)
+    def column(self) -> Tensor:
+        """Column of each source: active features, errors (layer-major), tokens, `[n_source]`."""
+        columns, n_pos = self.columns, self.replacement.n_pos
+        tokens = torch.arange(n_pos, device=columns.source.device) + columns.n_columns
+        return torch.cat([columns.source, tokens])
 
-    def _write_into(self, layer: int, first: Tensor, error: Tensor, feature: Tensor) -> list[Tensor]:
-        """Vectors that each position's leading columns write into one layer."""
-        r = self.replacement
-        vectors = torch.zeros(int(first[-1]), r.embeddings.shape[1])
-        vectors[first[:-1]] = r.constants[layer]
-        vectors[error[:, layer]] = r.errors[layer]
-        stop = 0
-        for read, decoders in enumerate(r.decoders[: layer + 1]):
-            begin, stop = stop, stop + len(decoders)
-            vectors[feature[begin:stop]] = decoders[:, layer - read]
-        lead = error[:, layer] + 1
-        return [vectors[a:b].clone() for a, b in zip(first[:-1].tolist(), lead.tolist(), strict=True)]
+    @cached_property
+    def weights(self) -> tuple[_LayerWeights, ...]:
+        """Each layer's maps in the order in which blocks use them."""
+        return tuple(_LayerWeights.of(layer) for layer in self.replacement.layers)
 
-    def _block(self, index: Tensor, targets: Targets) -> EdgeRows:
-        """Edges into a block of targets, which come top layer first."""
-        r, columns, n = self.replacement, self.columns, len(targets)
-        n_pos = int(targets.position.max()) + 1  # nothing reads later positions
-        n_columns = int(columns.first[-1])
-        sums = torch.zeros(n, n_columns + r.n_pos)
-        # rows join the sweep at their own layer; until then they wait with their covector in place
-        pulled = torch.zeros(n, n_pos, targets.covector.shape[1])
-        pulled[torch.arange(n), targets.position] = targets.covector
-        m = int((targets.layer == r.n_layers).sum())
-        offset = torch.zeros(n)
-        first = columns.first[: n_pos + 1].tolist()
+    @cached_property
+    def token_map(self) -> _TokenMap:
+        """Tokens behind the first attention."""
+        return _TokenMap(self.replacement)
+
+
+@dataclass(frozen=True, eq=False)
+class _LayerWeights:
+    """One layer's maps.
+
+    Attributes:
+        o: `[n_heads * d_head, d_model]`.
+        v: `[n_kv * d_head, d_model]`.
+        v_by_head: `[n_kv, d_head, d_model]`.
+        pattern: `[n_heads, n_key, n_query]`.
+        tiles: for each tile of key positions, the query positions from which on, and before which, it holds anything.
+    """
+
+    o: Tensor
+    v: Tensor
+    v_by_head: Tensor
+    pattern: Tensor
+    tiles: tuple[tuple[slice, int, int], ...]
+
+    @staticmethod
+    def of(layer: FrozenLayer) -> _LayerWeights:
+        pattern = layer.pattern.flatten(0, 1).transpose(1, 2).contiguous()
+        reached = (pattern != 0).any(0)  # [n_key, n_query]
+        tiles = []
+        for start in range(0, len(reached), PATTERN_TILE):
+            keys = slice(start, start + PATTERN_TILE)
+            queries = reached[keys].any(0).nonzero()[:, 0]
+            low, high = (int(queries[0]), int(queries[-1]) + 1) if len(queries) else (start, start)
+            tiles.append((keys, low, high))
+        n_kv = len(layer.pattern)
+        return _LayerWeights(
+            o=layer.o_weight.T.contiguous(),
+            v=layer.v_weight,
+            v_by_head=torch.unflatten(layer.v_weight, 0, (n_kv, -1)),
+            pattern=pattern,
+            tiles=tuple(tiles),
+        )
+
+
+class _TokenMap:
+    """What each token adds to the residual stream behind the first attention, by position there."""
+
+    def __init__(self, replacement: LocalReplacement) -> None:
+        r, layer = replacement, replacement.layers[0]
+        self.embeddings = r.embeddings
+        self.pattern = layer.pattern.flatten(0, 1)
+        self.by_head = _through_values(layer, r.embeddings)
+        self.bottom: Tensor | None = None
+        if r.bottom_constants is not None:
+            through = torch.einsum("hqk,hkd->qd", self.pattern, _through_values(layer, r.bottom_constants))
+            self.bottom = r.bottom_constants + through
+        n_numbers = r.n_pos * (r.n_pos + 1) // 2 * r.embeddings.shape[1]
+        self.keep = n_numbers * r.embeddings.element_size() <= TOKEN_MAP_BYTES
+        self.kept: dict[int, Tensor] = {}
+
+    def at(self, position: int) -> Tensor:
+        """Images of the tokens up to a position, there: `[d_model, position + 1]`."""
+        if position in self.kept:
+            return self.kept[position]
+        until = position + 1
+        weight = self.pattern[:, position, :until]
+        image = torch.einsum("hk,hkd->kd", weight, self.by_head[:, :until])
+        image[position] += self.embeddings[position]
+        found = image.T.contiguous()
+        if self.keep:
+            self.kept[position] = found
+        return found
+
+
+def _through_values(layer: FrozenLayer, stream: Tensor) -> Tensor:
+    """`W_O W_V` of each head on a residual stream `[n_pos, d_model]`: `[n_heads, n_pos, d_model]`."""
+    n_kv, group = layer.pattern.shape[:2]
+    values = torch.unflatten(stream @ layer.v_weight.T, 1, (n_kv, -1))
+    out = torch.unflatten(layer.o_weight, 1, (n_kv, group, -1))
+    return torch.einsum("kge,dgje->gjkd", values, out).flatten(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Workspace:
+    """Memory that all blocks of one call use in turn: fresh pages for each would cost more than some products."""
+
+    sums: Tensor
+    covectors: Tensor
+    heads: Tensor
+    values: Tensor
+
+    @staticmethod
+    def of(sweep: Sweep, size: int) -> _Workspace:
+        r, layer = sweep.replacement, sweep.replacement.layers[0]
+
+        def room(width: int) -> Tensor:
+            return r.embeddings.new_empty(size * width)
+
+        return _Workspace(
+            sums=room(sweep.columns.n_columns + r.n_pos),
+            covectors=room(r.n_pos * r.embeddings.shape[1]),
+            heads=room(r.n_pos * layer.o_weight.shape[1]),
+            values=room(r.n_pos * len(layer.v_weight)),
+        )
+
+
+class _Block:
+    """Targets on their way down together; they come top layer first, so that those that have joined lead."""
+
+    def __init__(self, sweep: Sweep, targets: Targets, workspace: _Workspace) -> None:
+        r = sweep.replacement
+        self.sweep, self.targets, self.workspace = sweep, targets, workspace
+        self.replacement = r
+        self.n = len(targets)
+        self.n_pos = int(targets.position.max()) + 1  # nothing reads later positions
+        n_columns = sweep.columns.n_columns + r.n_pos
+        self.sums = workspace.sums[: self.n * n_columns].view(self.n, n_columns).zero_()
+        # [n_pos, n_target, d_model]; a target's share is filled when it joins
+        self.covectors = workspace.covectors[: self.n_pos * targets.covector.numel()].view(self.n_pos, self.n, -1)
+        self.offset = targets.covector.new_zeros(self.n)
+        self.joined = 0
+        counts = torch.bincount(targets.layer, minlength=r.n_layers + 1)
+        self.counts: list[int] = counts.tolist()
+        self.positions: list[int] = targets.position.tolist()
+
+    def run(self, index: Tensor) -> EdgeRows:
+        """Pull all targets down to the tokens."""
+        r = self.replacement
+        self._join_outputs()
         for layer in reversed(range(r.n_layers)):
-            if m:
-                for position, vectors in enumerate(columns.written[layer][:n_pos]):
-                    start = first[position]
-                    sums[:m, start : start + len(vectors)].addmm_(pulled[:m, position], vectors.T)
-            joined = m + int((targets.layer == layer).sum())
-            if (constant := r.layers[layer].attention_constant) is not None:
-                offset[:joined] += pulled[:joined].sum(1) @ constant
-            values = [
-                _values(r.layers[layer], pulled[:m]),
-                _fresh_values(r.layers[layer], targets.take(torch.arange(m, joined)), n_pos),
-            ]
-            m = joined
+            if self.joined:
+                self._read_writes(layer)
+                self._skip(layer)
+            self._read_attention_constant(layer)
+            fresh = slice(self.joined, self.joined + self.counts[layer])
             if layer:
-                flat = pulled.view(-1, pulled.shape[2])
-                for part, begin in zip(values, (0, m - len(values[1])), strict=True):
-                    rows = flat[begin * n_pos : (begin + len(part)) * n_pos]
-                    rows.addmm_(part.flatten(0, 1), r.layers[layer].v_weight)
-            else:  # cheaper to bring the tokens up than the covectors down
-                tokens = r.embeddings[:n_pos]
-                into = sums[:, n_columns : n_columns + n_pos]
-                into += torch.einsum("mpd,pd->mp", pulled, tokens)
-                into += torch.einsum("mpe,pe->mp", torch.cat(values), tokens @ r.layers[0].v_weight.T)
-        constant = offset + sums[:, columns.first[:-1]].sum(1)
-        return EdgeRows(index, sums.index_select(1, columns.source), constant)
+                if self.joined:
+                    self._cross_attention(layer)
+                self._join(layer, fresh)
+                self.joined = fresh.stop
+            else:
+                self._read_tokens(fresh)
+        constant = self.offset + self.sums[:, self.sweep.columns.constant].sum(1)
+        return EdgeRows(index, self.targets.layer, self.targets.position, self.sums, self.sweep.column, constant)
 
+    def _join_outputs(self) -> None:
+        """Targets on the final residual stream."""
+        n = self.counts[self.replacement.n_layers]
+        if n:
+            self.covectors[:, :n] = 0
+            self.covectors[self.targets.position[:n], torch.arange(n, device=self.offset.device)] = (
+                self.targets.covector[:n]
+            )
+            self.joined = n
 
-def _values(layer: FrozenLayer, pulled: Tensor) -> Tensor:
-    """Covectors on the value vectors, from `[n, n_pos, d_model]` to `[n, n_pos, n_kv * d_head]`."""
-    n_pos = pulled.shape[1]
-    pattern = layer.pattern[:, :, :n_pos, :n_pos]
-    heads = torch.unflatten(pulled @ layer.o_weight, -1, (*pattern.shape[:2], -1))
-    return torch.einsum("gjqk,rqgje->rkge", pattern, heads).flatten(2)
+    def _read_writes(self, layer: int) -> None:
+        """Edges from all that was written at the write point of a layer."""
+        m = self.joined
+        for position, (start, vectors) in enumerate(self.sweep.columns.written[layer][: self.n_pos]):
+            into = self.sums[:m, start : start + vectors.shape[1]]
+            into.addmm_(self.covectors[position, :m], vectors)
 
+    def _skip(self, layer: int) -> None:
+        """Pull what has joined through the transcoder's skip path, in addition."""
+        skip = self.replacement.layers[layer].skip
+        if skip is not None:
+            here = self.covectors[:, : self.joined]
+            here += skip.pull(here)
 
-def _fresh_values(layer: FrozenLayer, fresh: Targets, n_pos: int) -> Tensor:
-    """`_values` of covectors that are non-zero at one position alone: only that position has to be crossed."""
-    pattern = layer.pattern[:, :, fresh.position, :n_pos]
-    heads = torch.unflatten(fresh.covector @ layer.o_weight, -1, (*pattern.shape[:2], -1))
-    return torch.einsum("gjrk,rgje->rkge", pattern, heads).flatten(2)
+    def _read_attention_constant(self, layer: int) -> None:
+        """What attention biases add: for what has joined only where `source_columns` has not counted it."""
+        frozen = self.replacement.layers[layer]
+        constant = frozen.attention_constant
+        if constant is None:
+            return
+        if frozen.skip is not None and self.joined:
+            here = self.covectors[:, : self.joined]
+            self.offset[: self.joined] += torch.bmm(here, constant[: self.n_pos, :, None]).sum((0, 2))
+        fresh = slice(self.joined, self.joined + self.counts[layer])
+        here = self.targets.covector[fresh]
+        self.offset[fresh] += (here * constant[self.targets.position[fresh]]).sum(1)
+
+    def _cross_attention(self, layer: int) -> None:
+        """Pull what has joined through an attention and the norm before it."""
+        weights, m, n_pos = self.sweep.weights[layer], self.joined, self.n_pos
+        n_heads, (n_kv, d_head) = len(weights.pattern), weights.v_by_head.shape[:2]
+        here = self.covectors[:, :m]
+        heads = self.workspace.heads[: n_pos * len(weights.o) * m].view(n_pos, -1, m)
+        torch.bmm(weights.o.expand(n_pos, -1, -1), here.mT, out=heads)
+        values = self.workspace.values[: n_pos * len(weights.v) * m].view(n_pos, -1, m)
+        by_head, by_kv = heads.view(n_pos, n_heads, -1), values.view(n_pos, n_kv, d_head * m)
+        group = n_heads // n_kv
+        for keys, low, high in weights.tiles:
+            keys, high = slice(keys.start, min(keys.stop, n_pos)), min(high, n_pos)
+            if keys.start >= n_pos:
+                break
+            if low >= high:
+                values[keys] = 0
+                continue
+            for head in range(n_heads):
+                into = by_kv[keys, head // group]
+                into.addmm_(weights.pattern[head, keys, low:high], by_head[low:high, head], beta=min(1, head % group))
+        here.baddbmm_(values.mT, weights.v.expand(n_pos, -1, -1))
+
+    def _join(self, layer: int, fresh: slice) -> None:
+        """Targets that read a layer: crossing its attention, each is a pattern row times one vector per head."""
+        if fresh.start == fresh.stop:
+            return
+        weights, n_pos, d_model = self.sweep.weights[layer], self.n_pos, self.targets.covector.shape[1]
+        n_heads, (n_kv, d_head) = len(weights.pattern), weights.v_by_head.shape[:2]
+        own = self.targets.covector[fresh]
+        heads = (weights.o @ own.T).view(n_kv, n_heads // n_kv, d_head, -1)
+        by_head = torch.einsum("gjen,ged->gjnd", heads, weights.v_by_head).flatten(0, 1)
+        flat = self.covectors.view(n_pos, -1)
+        for position, start, stop in self._stretches(fresh):
+            rows = by_head[:, start - fresh.start : stop - fresh.start].reshape(n_heads, -1)
+            row = weights.pattern[:, :n_pos, position].T
+            torch.mm(row, rows, out=flat[:, start * d_model : stop * d_model])
+            self.covectors[position, start:stop] += self.targets.covector[start:stop]
+
+    def _read_tokens(self, fresh: slice) -> None:
+        """Edges from the tokens, brought up through the first attention, and from what stands beside them."""
+        tokens, m = self.sweep.token_map, self.joined
+        first = self.sweep.columns.n_columns
+        for position in range(self.n_pos if m else 0):
+            into = self.sums[:m, first : first + position + 1]
+            into.addmm_(self.covectors[position, :m], tokens.at(position))
+        for position, start, stop in self._stretches(fresh):
+            own = self.targets.covector[start:stop]
+            self.sums[start:stop, first : first + position + 1] = own @ tokens.at(position)
+        if tokens.bottom is not None:
+            here = self.covectors[:, :m]
+            self.offset[:m] += torch.bmm(here, tokens.bottom[: self.n_pos, :, None]).sum((0, 2))
+            own = self.targets.covector[fresh]
+            self.offset[fresh] += (own * tokens.bottom[self.targets.position[fresh]]).sum(1)
+
+    def _stretches(self, rows: slice) -> Iterator[tuple[int, int, int]]:
+        """Neighbouring rows at one position: the position, the first row, and one past the last."""
+        start = rows.start
+        for position, same in groupby(self.positions[rows]):
+            stop = start + len(list(same))
+            yield position, start, stop
+            start = stop

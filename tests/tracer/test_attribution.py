@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.tracer.tiny_pair import TinyShape, make_pair, random_tokens
 from tracescribe.tracer import sweep
-from tracescribe.tracer.attribution import AttributionSettings, attribute, attribute_tokens, choose_logits
+from tracescribe.tracer.attribution import AttributionSettings, attribute, attribute_tokens
 from tracescribe.tracer.edits import FeatureEdit, InterventionSettings
 from tracescribe.tracer.errors import AttributionError, PromptError, SettingError, TranscoderMismatchError
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
@@ -296,28 +296,13 @@ def test_a_node_budget_keeps_the_most_influential_features(
     assert np.abs(full.dense()[np.ix_(index, index)] - graph.dense()).max() <= ROUNDING * np.abs(full.dense()).max()
 
 
-def test_logits_reach_the_desired_probability_with_as_few_tokens_as_possible() -> None:
-    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
-    for desired, expected in [(0.4, [0]), (0.79, [0, 1]), (0.9, [0, 1, 2]), (1.0, [0, 1, 2, 3])]:
-        tokens, probabilities = choose_logits(logits, AttributionSettings(desired_logit_probability=desired))
-        assert tokens.tolist() == expected
-        assert torch.allclose(probabilities, logits.exp()[tokens])
-    assert choose_logits(logits, AttributionSettings(max_n_logits=2, desired_logit_probability=1.0))[0].tolist() == [
-        0,
-        1,
-    ]
-    given, probabilities = choose_logits(logits, AttributionSettings(target_tokens=(3, 1)))
-    assert given.tolist() == [3, 1]
-    assert probabilities.tolist() == pytest.approx([0.05, 0.3])
-
-
 def test_given_tokens_become_the_logit_nodes(pair: Pair) -> None:
     model, transcoders, tokens = pair
     graph = attribute_tokens(model, transcoders, tokens, AttributionSettings(target_tokens=(11, 5)))
     logits = graph.of_kind(NodeKind.LOGIT)
     assert graph.nodes.feature[logits].tolist() == [11, 5]
     assert [graph.node_ids[i] for i in logits] == [f"{model.n_layers + 1}_{t}_{len(tokens) - 1}" for t in (11, 5)]
-    with pytest.raises(SettingError, match=r"target_tokens \[40\] are not in 0\.\.39"):
+    with pytest.raises(SettingError, match=r"targets: \[40\] are not in 0\.\.39"):
         attribute_tokens(model, transcoders, tokens, AttributionSettings(target_tokens=(40,)))
 
 
@@ -340,7 +325,8 @@ def test_a_graph_says_what_it_came_from(pair: Pair) -> None:
     provenance = attribute(model, transcoders, tokens, settings).provenance
     assert provenance["model_sha256"] == model.weights_sha256
     assert provenance["transcoders_sha256"] == transcoders.sha256
-    assert provenance["settings"] == dataclasses.asdict(settings) | {"target_tokens": [4]}
+    told = {"target_tokens": [4], "targets": [], "zero_positions": model.zero_positions}
+    assert provenance["settings"] == dataclasses.asdict(settings) | told
 
 
 def test_progress_counts_every_target(pair: Pair) -> None:
@@ -350,8 +336,9 @@ def test_progress_counts_every_target(pair: Pair) -> None:
         model, transcoders, tokens, AttributionSettings(batch_size=32), lambda *call: calls.append(call)
     )
     targets = len(graph.of_kind(NodeKind.FEATURE)) + len(graph.of_kind(NodeKind.LOGIT))
-    assert calls[-1] == ("attribution", targets, targets)
-    assert [done for _, done, _ in calls] == sorted({done for _, done, _ in calls})
+    assert calls[-1] == ("sweep", targets, targets)
+    sweep = [done for stage, done, _ in calls if stage == "sweep"]
+    assert sweep == sorted(set(sweep))
 
 
 def test_a_model_that_its_adapter_misreads_is_found_out(pair: Pair) -> None:

@@ -17,6 +17,7 @@ from tracescribe.tracer.prune import (
     error_influence_share,
     graph_scores,
     logit_weights,
+    measure,
     node_influence,
     propagate,
     prune,
@@ -52,9 +53,33 @@ def test_influence_is_the_sum_over_all_paths(graph: AttributionGraph) -> None:
 
 def test_both_ways_to_sum_agree(graph: AttributionGraph) -> None:
     """One pass by layer, and step by step for graphs whose layers tell nothing."""
-    start = logit_weights(graph)
-    by_step = propagate(graph.edges, start, np.zeros(graph.n_nodes, dtype=np.int64))
-    assert np.allclose(by_step, node_influence(graph), rtol=1e-12, atol=1e-300)
+    start, edges = logit_weights(graph), graph.edges
+    assert edges.blocks is not None
+    columns = EdgeTable(edges.target, edges.source, edges.weight)
+    by_step = propagate(columns, start, np.zeros(graph.n_nodes, dtype=np.int64))
+    by_layer = propagate(columns, start, graph.nodes.layer)
+    for other in (by_step, by_layer):
+        assert np.allclose(other, node_influence(graph), rtol=1e-12, atol=1e-300)
+
+
+def test_blocks_and_columns_tell_the_same(graph: AttributionGraph) -> None:
+    """Scores, influence and pruning of a traced graph, and of the same edges as a file would hold them."""
+    edges = graph.edges
+    in_columns = dataclasses.replace(graph, edges=EdgeTable(edges.target, edges.source, edges.weight))
+    assert edges.blocks is not None and in_columns.edges.blocks is None
+    assert len(edges) == sum(int(np.count_nonzero(block.weight)) for block in edges.blocks)
+    (scores, influence), (other_scores, other_influence) = measure(graph), measure(in_columns)
+    assert scores.replacement == pytest.approx(other_scores.replacement, rel=1e-12)
+    assert scores.completeness == pytest.approx(other_scores.completeness, rel=1e-12)
+    assert np.allclose(influence, other_influence, rtol=1e-12)
+    for settings in (PruneSettings(), PruneSettings(0.5, 0.7)):
+        pruned, other = prune(graph, settings), prune(in_columns, settings)
+        assert pruned.node_ids == other.node_ids
+        for name in ("target", "source", "weight"):
+            assert (getattr(pruned.edges, name) == getattr(other.edges, name)).all()
+        masks = prune_masks(graph, settings)
+        by_mask = graph.subgraph(masks.nodes, masks.edges)
+        assert by_mask.node_ids == pruned.node_ids and (by_mask.edges.weight == pruned.edges.weight).all()
 
 
 def test_the_order_of_edges_does_not_matter(graph: AttributionGraph) -> None:

@@ -1,0 +1,123 @@
+"""Edges of an attribution graph: columns of target, source and weight, or dense blocks that are unfolded when asked for.
+
+In a traced graph all targets at one layer and position have the same possible sources, so that their edges fill a dense
+block: 4 bytes per edge instead of 20, and matrix products instead of gathering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+"""float32; edges of a float64 trace are float64."""
+DoubleArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+Columns = tuple[IntArray, IntArray, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeBlock:
+    """All edges into some targets of one layer. Exact zeros are no edges.
+
+    Attributes:
+        target: node indices, ascending, `[n_target]`.
+        source: node indices, ascending, `[n_source]`.
+        weight: `[n_target, n_source]`.
+    """
+
+    target: IntArray
+    source: NDArray[np.int32]
+    weight: FloatArray
+
+
+class EdgeTable:
+    """Edges as parallel arrays of length `n_edges`: node indices `target`, `source`, and signed `weight`."""
+
+    def __init__(self, target: IntArray, source: IntArray, weight: FloatArray) -> None:
+        """Edges in any order."""
+        self._columns: Columns | None = (target, source, weight)
+        self.blocks: tuple[EdgeBlock, ...] | None = None
+
+    @classmethod
+    def from_blocks(cls, blocks: Sequence[EdgeBlock]) -> EdgeTable:
+        """Edges in dense blocks; those of one target lie in one block, and blocks ascend by target.
+
+        The columns then read by target, then source. They are made when first asked for, and kept.
+        """
+        table = cls.__new__(cls)
+        table._columns = None
+        table.blocks = tuple(blocks)
+        return table
+
+    @property
+    def target(self) -> IntArray:
+        """Node indices, `[n_edges]`."""
+        return self._unfolded()[0]
+
+    @property
+    def source(self) -> IntArray:
+        """Node indices, `[n_edges]`."""
+        return self._unfolded()[1]
+
+    @property
+    def weight(self) -> FloatArray:
+        """Direct linear effects, `[n_edges]`."""
+        return self._unfolded()[2]
+
+    def __len__(self) -> int:
+        if self._columns is not None or self.blocks is None:
+            return len(self.weight)
+        return sum(int(np.count_nonzero(block.weight)) for block in self.blocks)
+
+    def with_weight(self, weight: FloatArray) -> EdgeTable:
+        """The same edges with other weights, `[n_edges]`."""
+        return EdgeTable(self.target, self.source, weight)
+
+    def row_sums(self, n_nodes: int) -> DoubleArray:
+        """Sum of the absolute weights into each node, `[n_nodes]`."""
+        if self.blocks is None:
+            return np.bincount(self.target, weights=np.abs(self.weight), minlength=n_nodes).astype(np.float64)
+        sums = np.zeros(n_nodes)
+        for block in self.blocks:
+            sums[block.target] = np.abs(block.weight).sum(1, dtype=np.float64)
+        return sums
+
+    def inside(self, nodes: BoolArray) -> EdgeTable:
+        """Edges between the chosen nodes, in columns, by target, then source where blocks are given."""
+        if self.blocks is None:
+            keep = nodes[self.target] & nodes[self.source]
+            return EdgeTable(self.target[keep], self.source[keep], self.weight[keep])
+        parts = []
+        for block in self.blocks:
+            rows = np.flatnonzero(nodes[block.target])
+            if len(rows):
+                columns = np.flatnonzero(nodes[block.source])
+                weight = block.weight[rows][:, columns] if len(columns) < len(block.source) else block.weight[rows]
+                parts.append(_unfold(block.target[rows], block.source[columns], weight))
+        return EdgeTable(*_joined(parts))
+
+    def _unfolded(self) -> Columns:
+        if self._columns is None:
+            assert self.blocks is not None, "a table has columns or blocks"
+            self._columns = _joined([_unfold(block.target, block.source, block.weight) for block in self.blocks])
+        return self._columns
+
+
+def _unfold(target: IntArray, source: NDArray[np.int32], weight: FloatArray) -> Columns:
+    row, column = np.nonzero(weight)
+    return target[row], source[column].astype(np.int64), weight[row, column]
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    if not parts:
+        nothing: NDArray[Any] = np.zeros(0, dtype=np.int64)
+        return nothing, nothing, np.zeros(0, dtype=np.float32)
+    target, source, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return target, source, weight

@@ -1,0 +1,187 @@
+"""A trace under way: targets are expanded into edge rows, most influential first, and each row's sum is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tracescribe.tracer.edge_store import EdgeStore
+from tracescribe.tracer.edges import DoubleArray, FloatArray, IntArray
+from tracescribe.tracer.errors import AttributionError
+from tracescribe.tracer.graph import NodeKind, NodeTable
+from tracescribe.tracer.local_replacement import LocalReplacement
+from tracescribe.tracer.logit_targets import LogitTarget, covectors, own_bias
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.sweep import Sweep, Targets
+
+CONSERVATION_TOLERANCE = 1e-4
+"""Largest allowed break of the conservation law, relative to the absolute sum of what flows into a node. Float32 traces
+of every size tried stay near 1e-6; a wrong gain, layout or sign gives 1e-2 and more."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done, and how much there is in all."""
+
+
+class ExpansionSettings(Protocol):
+    """The part of the attribution settings that says how far to expand."""
+
+    @property
+    def batch_size(self) -> int:
+        """Targets per sweep."""
+        ...
+
+    @property
+    def max_feature_nodes(self) -> int | None:
+        """Node budget."""
+        ...
+
+    @property
+    def update_interval(self) -> int:
+        """Batches between two estimates of influence."""
+        ...
+
+
+class Expansion:
+    """Expands targets, checks each row's sum, keeps the edges."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        replacement: LocalReplacement,
+        targets: Sequence[LogitTarget],
+        settings: ExpansionSettings,
+        progress: Progress | None = None,
+    ) -> None:
+        """Start with no edge.
+
+        Args:
+            model: whose unembedding is read.
+            replacement: the frozen prompt.
+            targets: outputs that become logit nodes.
+            settings: batches and budget.
+            progress: called after each batch of targets.
+        """
+        r = replacement
+        self.model = model
+        self.replacement = r
+        self.logits = tuple(targets)
+        self.settings = settings
+        self.progress = progress
+        self.sweep = Sweep(r)
+        self.active: IntArray = r.active.cpu().numpy()
+        self.n_active = len(self.active)
+        self.store = EdgeStore(self.active[:, 0], self.active[:, 1], r.n_layers, r.n_pos, len(targets))
+        self.number_type = np.float64 if r.embeddings.dtype == torch.float64 else np.float32
+        self.bias: FloatArray = np.full(self.store.n_nodes, np.nan, dtype=self.number_type)
+        self.conservation_error = 0.0
+        self.done = 0
+
+    def expand(self) -> IntArray:
+        """Edge rows of the logits and of the features that the budget allows; returns these, ascending.
+
+        Raises:
+            AttributionError: a row does not sum to its target's pre-activation, or is not finite.
+        """
+        budget = min(self.settings.max_feature_nodes or self.n_active, self.n_active)
+        total = len(self.logits) + budget
+        self._expand_logits(total)
+        if budget == self.n_active:
+            everything = torch.arange(self.n_active)
+            self._expand_features(everything, total)
+            return everything.numpy()
+        probabilities = np.array([target.probability for target in self.logits], dtype=np.float32)
+        visited = np.zeros(0, dtype=np.int64)
+        while len(visited) < budget:  # the most influential through the rows known so far
+            score = self.store.feature_influence(probabilities)
+            score[visited] = -1.0
+            n = min(self.settings.update_interval * self.settings.batch_size, budget - len(visited))
+            chosen = np.argsort(-score, kind="stable")[:n]
+            self._expand_features(torch.from_numpy(chosen), total)
+            visited = np.concatenate([visited, chosen])
+        return np.sort(visited)
+
+    def _expand_logits(self, total: int) -> None:
+        r, n, architecture = self.replacement, len(self.logits), self.model.architecture
+        device, final = r.embeddings.device, architecture.final_norm
+        on_output = covectors(architecture, self.logits).to(device)
+        targets = Targets(
+            layer=torch.full((n,), r.n_layers, device=device),
+            position=torch.full((n,), r.n_pos - 1, device=device),
+            covector=final.centre(on_output * r.final_gain),
+        )
+        unembedding_bias = own_bias(architecture, self.logits).to(device)
+        constant = unembedding_bias
+        if final.bias is not None:
+            constant = constant + on_output @ final.bias.to(on_output.dtype)
+        values = on_output @ r.final_normed + unembedding_bias
+        self._expand(targets, torch.arange(n) + self.store.n_sources, constant, values, total)
+
+    def _expand_features(self, index: Tensor, total: int) -> None:
+        r = self.replacement
+        here = index.to(r.active.device)
+        targets = Targets(r.active[here, 0], r.active[here, 1], r.readers[here])
+        self._expand(targets, index, r.reader_bias[here], r.activations[here], total)
+
+    def _expand(self, targets: Targets, nodes: Tensor, constant: Tensor, values: Tensor, total: int) -> None:
+        """Keep the rows of `targets`, which are the nodes `nodes` of the store.
+
+        Args:
+            targets: `[n]`.
+            nodes: their numbers in the store, `[n]`.
+            constant: the targets' own constants, `[n]`.
+            values: their pre-activations in the forward pass, `[n]`.
+            total: targets of the whole trace, for the progress callback.
+        """
+        for rows in self.sweep.rows(targets, self.settings.batch_size):
+            signed, absolute = self.store.add(rows, nodes)
+            bias = (rows.constant + constant[rows.index]).cpu().numpy()
+            self._check(signed, absolute, bias, values[rows.index].cpu().numpy())
+            self.bias[nodes[rows.index.cpu()].numpy()] = bias
+            self.done += len(rows.index)
+            if self.progress is not None:
+                self.progress("sweep", self.done, total)
+
+    def _check(self, signed: DoubleArray, absolute: DoubleArray, bias: FloatArray, value: FloatArray) -> None:
+        """Assert the conservation law for a block of rows.
+
+        Raises:
+            AttributionError: a row does not sum to its target's pre-activation, or is not finite.
+        """
+        difference = np.abs(signed + bias - value)
+        scale = absolute + np.abs(bias) + np.abs(value)
+        relative = float((difference / np.maximum(scale, np.finfo(np.float32).tiny)).max())
+        if not relative <= CONSERVATION_TOLERANCE:  # also true for NaN
+            raise AttributionError(
+                f"edges and bias miss a target's pre-activation by {relative:.2e} of what flows into it, expected "
+                f"at most {CONSERVATION_TOLERANCE:.0e}; the weights may not be finite, or the adapter for "
+                f"{self.model.architecture.family} does not describe this model"
+            )
+        self.conservation_error = max(self.conservation_error, relative)
+
+    def node_table(self, selected: IntArray) -> NodeTable:
+        """Nodes of the graph: selected features, errors, tokens, logits."""
+        r, n_logits = self.replacement, len(self.logits)
+        feature = self.active[selected]
+        layer, position = np.divmod(np.arange(r.n_layers * r.n_pos), r.n_pos)
+        here = np.arange(r.n_pos)
+        counts = (len(feature), len(layer), r.n_pos, n_logits)
+        unknown = np.full(len(layer) + r.n_pos, np.nan, dtype=self.number_type)
+        last = np.full(n_logits, r.n_pos - 1)
+        numbers = [target.graph_id(place, self.model.vocab_size) for place, target in enumerate(self.logits)]
+        probabilities = np.array([target.probability for target in self.logits], dtype=self.number_type)
+        activations = r.activations.cpu().numpy()[selected]
+        return NodeTable(
+            kind=np.repeat(np.array([*NodeKind], dtype=np.int64), counts),
+            layer=np.concatenate([feature[:, 0], layer, np.full_like(here, -1), np.full(n_logits, r.n_layers)]),
+            position=np.concatenate([feature[:, 1], position, here, last]),
+            feature=np.concatenate(
+                [feature[:, 2], np.full_like(layer, -1), r.tokens.cpu().numpy(), np.array(numbers, dtype=np.int64)]
+            ),
+            activation=np.concatenate([activations, unknown, probabilities]),
+            influence=np.full(sum(counts), np.nan, dtype=np.float32),
+            bias=np.concatenate([self.bias[selected], self.bias[self.n_active :]]),
+        )
