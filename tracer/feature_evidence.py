@@ -92,8 +92,32 @@ class FeatureEvidence:
         return FeatureRef(self.layer, self.feature)
 
 
+def band_names() -> tuple[str, ...]:
+    """`top`, then the bands below it from the strongest to the weakest."""
+    highs = [100 * (N_QUANTILES - band) // N_QUANTILES for band in range(N_QUANTILES)]
+    return ("top", *(f"q{high - 100 // N_QUANTILES}-{high}" for high in highs))
+
+
+BANDS = band_names()
+
+
+def quantile_ranks(n: int) -> list[tuple[int, int]]:
+    """Which of `n` contexts to show: the strongest, then evenly spaced ones from each lower band.
+
+    Returns:
+        (rank, place in `BANDS`) pairs; rank 0 is the strongest. Each rank once, ascending.
+    """
+    chosen = [(rank, 0) for rank in range(min(n, N_TOP_CONTEXTS))]
+    rest = np.arange(N_TOP_CONTEXTS, max(n, N_TOP_CONTEXTS))
+    for band, part in enumerate(np.array_split(rest, N_QUANTILES), 1):
+        wanted = min(N_CONTEXTS_PER_QUANTILE, len(part))
+        picks = np.linspace(0, max(0, len(part) - 1), wanted).round().astype(np.int64)
+        chosen.extend((int(part[pick]), band) for pick in picks)
+    return chosen
+
+
 def sample_by_quantile(sentences: IntArray, strengths: FloatArray) -> list[tuple[int, str]]:
-    """Choose the contexts to show: the strongest, then evenly spaced ones from each lower band. Nothing is random.
+    """Choose the contexts to show, by `quantile_ranks`. Nothing is random.
 
     Args:
         sentences: `[n]` candidates.
@@ -103,12 +127,4 @@ def sample_by_quantile(sentences: IntArray, strengths: FloatArray) -> list[tuple
         (sentence, quantile name) pairs, strongest first, each sentence once.
     """
     order = np.lexsort((sentences, -strengths))
-    chosen = [(int(sentences[i]), "top") for i in order[:N_TOP_CONTEXTS]]
-    rest = order[N_TOP_CONTEXTS:]
-    for band, part in enumerate(np.array_split(rest, N_QUANTILES)):
-        high = 100 * (N_QUANTILES - band) // N_QUANTILES
-        name = f"q{high - 100 // N_QUANTILES}-{high}"
-        wanted = min(N_CONTEXTS_PER_QUANTILE, len(part))
-        picks = np.linspace(0, max(0, len(part) - 1), wanted).round().astype(np.int64)
-        chosen.extend((int(sentences[part[pick]]), name) for pick in picks)
-    return chosen
+    return [(int(sentences[order[rank]]), BANDS[band]) for rank, band in quantile_ranks(len(order))]

@@ -21,21 +21,31 @@ _NORM_ROWS = 4096
 def logit_effects(model: LanguageModel, transcoders: TranscoderSet, layer: int, features: Tensor) -> Tensor:
     """Direct effect of one unit of activation on every logit, relative to the mean over the vocabulary.
 
-    An approximation that needs no prompt: the decoder vectors of all layers written to are summed, scaled by the final
-    norm's gain and unembedded. Left out are the final norm's denominator (a positive factor that depends on the
-    prompt, so signs and order stand) and whatever later layers make of the vectors.
+    An approximation that needs no prompt: the decoder vectors of all layers written to are summed (each times the gain
+    of the norm behind its write point, where a family has one), scaled by the final norm's gain and unembedded. Left
+    out are the norms' denominators (positive factors that depend on the prompt) and whatever later layers make of the
+    vectors.
 
     Args:
         features: `[n]` indices.
 
     Returns:
-        `[n, vocab_size]`.
+        `[n, vocab_size]` in the model's compute dtype, on its device.
     """
-    written = transcoders.decoder_rows(layer, features).sum(1) * model.architecture.final_norm.gain
-    logits = written @ model.architecture.unembedding.T
+    architecture = model.architecture
+    rows = transcoders.decoder_rows(layer, features).to(model.device, model.compute_dtype)
+    written = torch.zeros(len(rows), model.d_model, dtype=rows.dtype, device=rows.device)
+    for place in range(rows.shape[1]):
+        norm = architecture.blocks[layer + place].write_norm(transcoders.writes)
+        vector = rows[:, place]
+        written += vector if norm is None else norm.centre(vector * norm.gain.to(vector.dtype))
+    final = architecture.final_norm
+    written = final.centre(written) * final.gain.to(written.dtype)
+    logits = written @ architecture.unembedding.T.to(written.dtype)
     return logits - logits.mean(-1, keepdim=True)
 
 
+@torch.no_grad()
 def top_effects(model: LanguageModel, transcoders: TranscoderSet, layer: int, k: int) -> TopEffects:
     """The `k` most promoted and most suppressed tokens of every feature of a layer."""
     k = min(k, model.vocab_size)
@@ -46,7 +56,9 @@ def top_effects(model: LanguageModel, transcoders: TranscoderSet, layer: int, k:
         effects = logit_effects(model, transcoders, layer, features)
         up, down = effects.topk(k, -1), effects.topk(k, -1, largest=False)
         parts.append((up.indices, up.values, down.indices, down.values))
-    promoted, up_effect, suppressed, down_effect = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+    promoted, up_effect, suppressed, down_effect = (
+        torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
+    )
     return TopEffects(
         promoted.astype(np.int64),
         up_effect.astype(np.float32),
@@ -59,4 +71,4 @@ def decoder_norms(transcoders: TranscoderSet, layer: int) -> FloatArray:
     """Norm of every feature's decoder over all layers written to together, `[n_features]`."""
     parts = torch.split(torch.arange(transcoders.n_features[layer]), _NORM_ROWS)
     norms = torch.cat([transcoders.decoder_rows(layer, part).flatten(1).norm(dim=1) for part in parts])
-    return norms.numpy().astype(np.float32)
+    return norms.cpu().numpy().astype(np.float32)

@@ -1,0 +1,140 @@
+"""Settings of a scan, and how it fits into the memory that it may take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tracescribe.tracer.corpus import Corpus
+from tracescribe.tracer.corpus_windows import WindowRules, lead_ids
+from tracescribe.tracer.errors import SettingError
+from tracescribe.tracer.evidence_rows import KeepRules
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.provenance import version
+from tracescribe.tracer.transcoders import TranscoderSet
+
+DEFAULT_CONTEXT_SIZE = 128
+DEFAULT_MAX_MEMORY = 2 << 30
+MAX_SHARD_TOKENS = 1 << 16
+"""Tokens of a shard where memory allows: what a kill costs at most, against one merge of files a shard."""
+BYTES_PER_ACTIVATION = 16
+"""Of a dense block of activations: the numbers, their mask, and indices and values of those that are not zero."""
+SAMPLED_BYTES_PER_LAYER = 2048
+"""Taken to be needed for a token of the reference sample in each layer: some 128 activations of 16 bytes."""
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How to scan.
+
+    Attributes:
+        context_size: most tokens in a window, what leads it included; None takes 128, or what the model reads.
+        batch_tokens: tokens of one forward pass, padding included.
+        max_memory: bytes that the scan may take beside the model and the transcoders.
+        zero_positions: leading positions at which no feature counts as active; None takes the model's rule.
+        n_effects: promoted and suppressed tokens kept per feature.
+        test_share: share of the documents, by hash, whose contexts are kept from labellers to test labels on.
+        split_salt: hashed with each document; another salt gives another split.
+        sample_tokens: most tokens of the reference sample.
+        keep: how many contexts are kept of a feature while the scan runs.
+    """
+
+    context_size: int | None = None
+    batch_tokens: int = 4096
+    max_memory: int = DEFAULT_MAX_MEMORY
+    zero_positions: int | None = None
+    n_effects: int = 10
+    test_share: float = 0.5
+    split_salt: str = "tracescribe-evidence-1"
+    sample_tokens: int = 1 << 16
+    keep: KeepRules = field(default_factory=KeepRules)
+
+    def __post_init__(self) -> None:
+        least = {"batch_tokens": 1, "max_memory": 1, "n_effects": 1, "sample_tokens": 0}
+        faults = [
+            f"{name} {getattr(self, name)} below {low}" for name, low in least.items() if getattr(self, name) < low
+        ]
+        if self.zero_positions is not None and self.zero_positions < 0:
+            faults.append(f"zero_positions {self.zero_positions} below 0")
+        if faults:
+            raise SettingError(f"scan settings: {'; '.join(faults)}")
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """The settings, worked out for one model and its transcoders.
+
+    Attributes:
+        rules: how documents become windows.
+        zero_positions: leading positions without features.
+        batch_tokens: of one forward pass.
+        shard_tokens: of one shard.
+        encode_tokens: of one dense block of activations, by layer.
+        sample_tokens: most tokens of the reference sample.
+        n_effects: promoted and suppressed tokens.
+        keep: how many contexts are kept.
+    """
+
+    rules: WindowRules
+    zero_positions: int
+    batch_tokens: int
+    shard_tokens: int
+    encode_tokens: tuple[int, ...]
+    sample_tokens: int
+    n_effects: int
+    keep: KeepRules
+
+
+def plan_scan(model: LanguageModel, transcoders: TranscoderSet, settings: BuildSettings) -> ScanPlan:
+    """Fit the scan into the memory that it may take.
+
+    Raises:
+        SettingError: one window does not fit; the message says how much is needed.
+    """
+    size = settings.context_size or min(DEFAULT_CONTEXT_SIZE, model.max_positions)
+    if size > model.max_positions:
+        raise SettingError(f"context size {size} is more than model {model.model_id} reads ({model.max_positions})")
+    rules = WindowRules(size, lead_ids(model.vocabulary), settings.test_share, settings.split_salt)
+    kept = model.n_layers * model.d_model * model.dtype.itemsize + 64
+    needed = size * max(4 * kept, *(4 * BYTES_PER_ACTIVATION * width for width in transcoders.n_features))
+    if needed > settings.max_memory:
+        raise SettingError(
+            f"a window of {size} tokens needs {needed} bytes of memory, found a limit of {settings.max_memory}; "
+            "raise --max-memory, or lower --context-size"
+        )
+    quarter = settings.max_memory // 4
+    return ScanPlan(
+        rules=rules,
+        zero_positions=model.zero_positions if settings.zero_positions is None else settings.zero_positions,
+        batch_tokens=max(settings.batch_tokens, size),
+        shard_tokens=min(MAX_SHARD_TOKENS, quarter // kept),
+        encode_tokens=tuple(
+            min(MAX_SHARD_TOKENS, quarter // (BYTES_PER_ACTIVATION * width)) for width in transcoders.n_features
+        ),
+        sample_tokens=min(settings.sample_tokens, quarter // (SAMPLED_BYTES_PER_LAYER * model.n_layers)),
+        n_effects=settings.n_effects,
+        keep=settings.keep,
+    )
+
+
+def plan_as_json(model: LanguageModel, transcoders: TranscoderSet, corpus: Corpus, plan: ScanPlan) -> dict[str, Any]:
+    """All that the result depends on, as JSON.
+
+    Raises:
+        EvidenceError: the corpus cannot be read.
+    """
+    settings = asdict(plan)
+    settings["encode_tokens"] = list(plan.encode_tokens)
+    settings["rules"]["lead"] = list(plan.rules.lead)
+    return {
+        "model_id": model.model_id,
+        "model_sha256": model.weights_sha256,
+        "model_dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "transcoder_id": transcoders.transcoder_id,
+        "transcoder_sha256": transcoders.sha256,
+        "transcoder_dtype": str(transcoders.dtype).removeprefix("torch."),
+        "tracer_version": version(),
+        "corpus": corpus.identity(),
+        "settings": settings,
+    }
