@@ -25,12 +25,14 @@ class Pair:
     transcoders: TranscoderSet
 
 
-def load_pair(model: str, transcoders: str) -> Pair:
+def load_pair(model: str, transcoders: str, *, dtype: str = "float32", device: str = "cpu") -> Pair:
     """Load a model and its transcoders.
 
     Args:
         model: `embedded`, a folder, or a hub id.
         transcoders: `embedded` or a folder.
+        dtype: of the model's weights; the transcoders take the dtype in which this model is computed with.
+        device: of both.
 
     Raises:
         InputError: one of them cannot be loaded, or they do not fit each other.
@@ -38,8 +40,9 @@ def load_pair(model: str, transcoders: str) -> Pair:
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.transcoders import check_fit, load_transcoders
 
-    language_model = load_model(named_or_path(model))
-    transcoder_set = load_transcoders(named_or_path(transcoders))
+    language_model = load_model(named_or_path(model), dtype=dtype, device=device)
+    compute_dtype = str(language_model.compute_dtype).removeprefix("torch.")
+    transcoder_set = load_transcoders(named_or_path(transcoders), dtype=compute_dtype, device=device)
     check_fit(language_model, transcoder_set)
     choose_threads(language_model)
     return Pair(language_model, transcoder_set)
