@@ -97,18 +97,21 @@ class PassEdits:
 
 @dataclass(frozen=True, eq=False)
 class EditPlan:
-    """Compiled rows, sorted by the earliest position that they touch.
+    """Compiled rows, sorted by the first block and the earliest position that they change.
 
     Attributes:
         n_rows: number of rows.
         order: which of the given rows each sorted row is, `[n_rows]`.
-        first_position: earliest position touched by each sorted row, `[n_rows]`, ascending.
+        first_position: earliest position touched by each sorted row, `[n_rows]`.
+        first_block: first block of the model whose input each sorted row changes, `[n_rows]`, ascending; `n_layers`
+            where it changes no more than what leaves the last one.
         edits: of all rows.
     """
 
     n_rows: int
     order: Tensor
     first_position: Tensor
+    first_block: Tensor
     edits: PassEdits
 
 
@@ -131,6 +134,12 @@ class _Row:
         """The earliest position."""
         others = [position for position, _ in (*self.errors, *self.directions)]
         return min([node.position for node in self.features] + others)
+
+    @property
+    def first_block(self) -> int:
+        """The first block that must be run: edits of features, errors and `resid_post` change the next one's input."""
+        blocks = [node.layer + 1 for node in self.features] + [edit.layer + 1 for _, edit in self.errors]
+        return min(blocks + [edit.layer + (edit.point == "resid_post") for _, edit in self.directions])
 
 
 def compile_rows(
@@ -155,12 +164,12 @@ def compile_rows(
     masked = clean.masked(settings.zero_positions)
     refused = 0 if settings.allow_masked else masked
     checked = [_checked(index, row, clean, refused, total) for index, row in enumerate(rows)]
-    first = torch.tensor([row.first for row in checked])
-    order = torch.argsort(first, stable=True)
+    keys = [(row.first_block, row.first) for row in checked]
+    order = sorted(range(len(rows)), key=keys.__getitem__)
     features: dict[int, list[tuple[int, FeatureNode, _Change]]] = {}
     errors: dict[int, list[tuple[int, int, ErrorEdit]]] = {}
     vectors: dict[Place, list[tuple[int, int, Tensor, float, float]]] = {}
-    for index, given in enumerate(order.tolist()):
+    for index, given in enumerate(order):
         for node, change in checked[given].features.items():
             features.setdefault(node.layer, []).append((index, node, change))
         for position, error in checked[given].errors:
@@ -174,7 +183,13 @@ def compile_rows(
         {layer: _layer_edits(layer, features[layer], clean) for layer in sorted(features)},
         {place: _vector_edits(found, clean) for place, found in vectors.items()},
     )
-    return EditPlan(n_rows=len(rows), order=order, first_position=first[order], edits=edits)
+    return EditPlan(
+        n_rows=len(rows),
+        order=torch.tensor(order),
+        first_position=torch.tensor([keys[given][1] for given in order]),
+        first_block=torch.tensor([keys[given][0] for given in order]),
+        edits=edits,
+    )
 
 
 def _checked(index: int, row: AnyRow, clean: CleanRun, refused: int, n_positions: int) -> _Row:

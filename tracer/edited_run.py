@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from tracescribe.tracer.architectures.base import Block
 from tracescribe.tracer.clean_run import CleanRun
-from tracescribe.tracer.edit_plan import EditPlan, LayerEdits, PassEdits, VectorEdits
-from tracescribe.tracer.edits import InterventionSettings, StreamPoint
+from tracescribe.tracer.edit_plan import LayerEdits, PassEdits, VectorEdits
+from tracescribe.tracer.edits import StreamPoint
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.held_parts import Held, HeldParts
-from tracescribe.tracer.module_hooks import Hook, InputHook, hooked
+from tracescribe.tracer.module_hooks import Bypass, Hook, InputHook, bypassed, hooked
 
 
 class EditedPass:
@@ -34,6 +34,7 @@ class EditedPass:
         first: int,
         n_rows: int,
         zero_positions: int,
+        first_block: int = 0,
         read: Sequence[FeatureNode] = (),
     ) -> None:
         """Prepare a pass.
@@ -45,6 +46,8 @@ class EditedPass:
             first: the first position that is computed.
             n_rows: rows.
             zero_positions: positions at the start at which no feature counts as active.
+            first_block: the first block that is run; what those below leave is taken from the clean run, with the edits
+                of the last of them. Its input must be the first that the edits change, and no cache is kept.
             read: feature nodes to measure, at positions of the prompt.
         """
         self.clean = clean
@@ -54,6 +57,7 @@ class EditedPass:
         self.first = first
         self.n_rows = n_rows
         self.zero_positions = zero_positions
+        self.first_block = first_block
         self.read = tuple(read)
         self.n_pos = 0
         self.cache: Any = None
@@ -71,7 +75,7 @@ class EditedPass:
         """
         self.n_pos = tokens.shape[1]
         hooks, inputs = self._hooks()
-        with hooked(hooks, inputs):
+        with hooked(hooks, inputs), bypassed(self._bypasses()):
             output = cast(Any, self.clean.model.hf)(
                 input_ids=tokens.to(self.clean.model.device),
                 past_key_values=cache,
@@ -87,6 +91,8 @@ class EditedPass:
         architecture, parts = self.clean.model.architecture, self.parts
         hooks, inputs = list[tuple[nn.Module, Hook]](), list[tuple[nn.Module, InputHook]]()
         for layer, block in enumerate(architecture.blocks):
+            if layer < self.first_block:
+                continue
             inputs.append((block.module, self._enter(layer)))
             hooks += [
                 *parts.norm(block.attention_norm),
@@ -102,6 +108,28 @@ class EditedPass:
             if (layer, "resid_post") in self.edits.vectors:
                 hooks.append(self._push(layer, "resid_post"))
         return [*hooks, *parts.norm(architecture.final_norm)], inputs
+
+    def _bypasses(self) -> dict[nn.Module, Bypass]:
+        """What stands in for the blocks that are not run: the last of them gives the clean stream with its edits."""
+        blocks = self.clean.model.architecture.blocks[: self.first_block]
+        found: dict[nn.Module, Bypass] = {block.module: lambda x: x for block in blocks}
+        if blocks:
+            found[blocks[-1].module] = lambda x: self._left(self.first_block - 1)
+        return found
+
+    def _left(self, layer: int) -> Tensor:
+        """The residual stream behind a layer that is clean up to its write point, `[n_rows, n, d_model]`."""
+        clean, block = self.clean, self.clean.model.architecture.blocks[layer]
+        self._stream[layer, "resid_mid"] = clean.resid_mid[layer][self.first :].expand(self.n_rows, -1, -1)
+        stream = clean.stream(layer, "resid_post")[self.first :].expand(self.n_rows, -1, -1)
+        change, norm = self._landed(layer), block.write_norm(clean.transcoders.writes)
+        if change is not None and norm is not None:
+            written, denominator = clean.writes[layer][self.first :].to(change.dtype), self.parts.denominator(norm)
+            change = norm.apply(written + change, denominator) - norm.apply(written, denominator)
+        stream = stream if change is None else stream + change.to(stream.dtype)
+        if (layer, "resid_post") in self.edits.vectors:
+            stream = stream + self._directed(layer, "resid_post", stream)
+        return stream
 
     def _enter(self, layer: int) -> InputHook:
         """Keep the residual stream before attention, and change it where edits say so."""
@@ -138,23 +166,12 @@ class EditedPass:
 
     def _write(self, layer: int) -> Hook:
         """Hold the write point where it is clamped, and add what edits of this layer and those below write to it."""
-        clamped, anywhere = self.held.writes, not self.held.writes
+        clamped = layer in self.held.writes
 
         def act(x: Tensor | None, output: Tensor) -> Tensor | None:
-            changes = list[Tensor]()
-            if layer in clamped:
-                changes += self._skipped(layer)
-            if layer in self.edits.features:
-                self._queue_decoders(layer, self.edits.features[layer])
-            if (layer, "write") in self.edits.vectors:
-                edits = self.edits.vectors[layer, "write"]
-                self._queue(layer, edits, edits.constant[:, None] * edits.vector)
-            pending = self._pending.pop(layer, None)
-            if pending is not None and (anywhere or layer in clamped):
-                changes.append(pending.view_as(output))
-            result = self.clean.writes[layer][self.first :].expand_as(output) if layer in clamped else output
-            for change in changes:
-                result = result + change.to(output.dtype)
+            result = self.clean.writes[layer][self.first :].expand_as(output) if clamped else output
+            for change in (self._skipped(layer) if clamped else None, self._landed(layer)):
+                result = result if change is None else result + change.to(output.dtype)
             return None if result is output else result
 
         return act
@@ -167,13 +184,25 @@ class EditedPass:
         resid_mid = self._stream[layer, "resid_mid"].to(self.clean.model.compute_dtype)
         return block.read(self.clean.transcoders.reads, resid_mid, self.parts.denominator(block.mlp_norm))
 
-    def _skipped(self, layer: int) -> list[Tensor]:
+    def _skipped(self, layer: int) -> Tensor | None:
         """What the skip path of a clamped layer adds to its clean value: it stays live."""
         weight = self.clean.transcoders.skip_weight(layer)
         if weight is None:
-            return []
+            return None
         moved = self._reading(layer) - self.clean.read(layer)[self.first :]
-        return [moved @ weight.T.to(moved.dtype)]
+        return moved @ weight.T.to(moved.dtype)
+
+    def _landed(self, layer: int) -> Tensor | None:
+        """What edits of this layer and those below add at its write point, `[n_rows, n, d_model]`; None for nothing."""
+        if layer in self.edits.features:
+            self._queue_decoders(layer, self.edits.features[layer])
+        if (layer, "write") in self.edits.vectors:
+            edits = self.edits.vectors[layer, "write"]
+            self._queue(layer, edits, edits.constant[:, None] * edits.vector)
+        pending = self._pending.pop(layer, None)
+        if pending is None or (self.held.writes and layer not in self.held.writes):
+            return None
+        return pending.view(self.n_rows, self.n_pos, -1)
 
     def _queue(self, layer: int, edits: LayerEdits | VectorEdits, vectors: Tensor) -> None:
         """Add `[n_edits, d_model]` to what waits for the layer's write point."""
@@ -236,54 +265,6 @@ class EditedPass:
         model = self.clean.model
         values = [self.clean.activation(node, self.zero_positions) for node in self.read]
         return torch.tensor(values, dtype=model.compute_dtype, device=model.device).repeat(self.n_rows, 1)
-
-
-def run_rows(
-    clean: CleanRun,
-    plan: EditPlan,
-    settings: InterventionSettings,
-    read: Sequence[FeatureNode],
-    span: tuple[int, int],
-    last_only: bool,
-) -> tuple[Tensor, Tensor]:
-    """Rows `span[0]` to `span[1] - 1` of a plan, as one forward pass over the positions from the first edit on.
-
-    Returns:
-        Logits `[n_rows, 1 or n_pos, vocab_size]` and the activations read, `[n_rows, n_read]`.
-    """
-    n_rows = span[1] - span[0]
-    first = first_computed(clean, plan, span)
-    run = EditedPass(
-        clean,
-        plan.edits.part(span, (0, clean.n_pos)),
-        Held.of(settings, clean.model.n_layers),
-        first=first,
-        n_rows=n_rows,
-        zero_positions=clean.masked(settings.zero_positions),
-        read=read,
-    )
-    tokens = clean.tokens[first:].expand(n_rows, -1)
-    logits = run.run(tokens, prefix_cache(clean, first, n_rows) if first else None, last_only)
-    if first and not last_only:
-        logits = torch.cat([clean.logits[:first].expand(n_rows, -1, -1), logits], dim=1)
-    return logits, run.activations
-
-
-def first_computed(clean: CleanRun, plan: EditPlan, span: tuple[int, int]) -> int:
-    """The first position that a pass over some rows must compute: attention is causal, so what lies before is clean."""
-    first = int(plan.first_position[slice(*span)].min())
-    return min(first, clean.n_pos - 1) if clean.keys else 0
-
-
-def prefix_cache(clean: CleanRun, n_positions: int, n_rows: int) -> Any:
-    """The clean run's keys and values of the first positions, for every row."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
-    for layer in range(clean.model.n_layers if n_positions else 0):
-        keys, values = (part[layer][:, :n_positions].expand(n_rows, -1, -1, -1) for part in (clean.keys, clean.values))
-        cache.update(keys, values, layer)
-    return cache
 
 
 def _last_module(block: Block, point: StreamPoint) -> nn.Module:

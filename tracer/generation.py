@@ -17,12 +17,13 @@ from torch import Tensor
 
 from tracescribe.tracer.clean_run import CleanRun, check_tokens
 from tracescribe.tracer.edit_plan import EditPlan, PassEdits, compile_rows
-from tracescribe.tracer.edited_run import EditedPass, first_computed, prefix_cache
+from tracescribe.tracer.edited_run import EditedPass
 from tracescribe.tracer.edits import AnyRow, InterventionSettings
 from tracescribe.tracer.errors import InterventionError, SettingError
 from tracescribe.tracer.held_parts import Held
 from tracescribe.tracer.interventions import DEFAULT_BATCH_SIZE, check_settings, matching_run, rows_in_memory
 from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.row_batches import first_computed, prefix_cache
 from tracescribe.tracer.transcoders import TranscoderSet
 
 

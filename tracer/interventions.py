@@ -2,7 +2,8 @@
 
 The model's own MLPs stay. An edit of a feature adds a multiple of its decoder vectors at the write points of its layer and
 those above; how the rest reacts is the mode (see `InterventionSettings`). Every row of edits is one row of a batch, and
-all rows share the clean run: positions before the first edit are never computed again.
+all rows share the clean run: what lies before the first edited position or below the first edited layer is never computed
+again.
 
 Source: Ameisen et al. 2025, "Circuit Tracing", transformer-circuits.pub; conventions of circuit-tracer 0.4.1
 (github.com/decoderesearch/circuit-tracer).
@@ -17,18 +18,16 @@ import torch
 from torch import Tensor
 
 from tracescribe.tracer.clean_run import CleanRun, check_node, check_tokens, clean_run
-from tracescribe.tracer.edit_plan import EditPlan, compile_rows
-from tracescribe.tracer.edited_run import run_rows
+from tracescribe.tracer.edit_plan import compile_rows
 from tracescribe.tracer.edits import AnyRow, InterventionSettings
 from tracescribe.tracer.errors import InterventionError, SettingError
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.row_batches import run_rows, spans
 from tracescribe.tracer.transcoders import TranscoderSet
 
 DEFAULT_BATCH_SIZE = 256
 """Rows per forward pass: on one core larger batches are no faster."""
-MIN_BATCH_ROWS = 32
-"""Rows that make a forward pass of their own worth it, where the next rows need fewer positions computed."""
 MAX_BATCH_NUMBERS = 1 << 27
 """Numbers that one forward pass may hold at its widest point: 512 MiB in float32."""
 
@@ -124,7 +123,9 @@ def intervene(
         check_node(base, node)
     plan = compile_rows(rows, base, settings)
     size = min(batch_size, rows_in_memory(base, last_only))
-    outcomes = [run_rows(base, plan, settings, read, span, last_only) for span in _spans(plan, size)]
+    outcomes = [
+        run_rows(base, plan, settings, read, span, last_only) for span in spans(plan, size, base.n_pos, model.n_layers)
+    ]
     back = plan.order.argsort().to(model.device)
     return InterventionResult(
         clean_logits=base.logits,
@@ -172,19 +173,6 @@ def check_settings(settings: InterventionSettings, batch_size: int, n_layers: in
     outside = [layer for layer in settings.constrained_layers if not 0 <= layer < n_layers]
     if outside:
         raise SettingError(f"constrained_layers {outside} do not exist; the model has layers 0 to {n_layers - 1}")
-
-
-def _spans(plan: EditPlan, size: int) -> list[tuple[int, int]]:
-    """Batches of the sorted rows: full, or cut where the next row starts later and the batch is worth its pass."""
-    first = plan.first_position.tolist()
-    spans, start = [], 0
-    for row in range(1, plan.n_rows + 1):
-        ended = row == plan.n_rows
-        later = not ended and first[row] > first[start] and row - start >= MIN_BATCH_ROWS
-        if ended or later or row - start == size:
-            spans.append((start, row))
-            start = row
-    return spans
 
 
 def rows_in_memory(clean: CleanRun, last_only: bool) -> int:

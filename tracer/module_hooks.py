@@ -1,14 +1,16 @@
 """Forward hooks that cannot leak: always removed, and deaf to every other run of the same modules.
 
 Modules are shared between threads, so a hook that one run registers would also fire in another's forward pass. Each
-run therefore has a token in a context variable, and its hooks act only where the token is their own.
+run therefore has a token in a context variable, and its hooks act only where the token is their own. The same holds for
+modules that a run passes by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
@@ -64,3 +66,29 @@ def hooked(
         _current.reset(outer)
         for handle in handles:
             handle.remove()
+
+
+Bypass = Callable[[Tensor], Tensor]
+"""Takes a module's first positional input and gives what stands in for its output."""
+
+_bypassed: ContextVar[Mapping[nn.Module, Bypass] | None] = ContextVar("tracescribe_bypassed_modules", default=None)
+
+
+@contextmanager
+def bypassed(modules: Mapping[nn.Module, Bypass]) -> Iterator[None]:
+    """Within the block, and in this thread and task alone, the modules are not run: what is given stands in for them."""
+    for module in modules:
+        # a hook cannot keep a module from running. The method is set once and stays: with nothing to pass by it is the
+        # class's own; being a bound method, it goes with its module into a copy
+        if "forward" not in vars(module):
+            module.forward = MethodType(_forward_unless_bypassed, module)
+    outer = _bypassed.set(modules)
+    try:
+        yield
+    finally:
+        _bypassed.reset(outer)
+
+
+def _forward_unless_bypassed(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    found = (_bypassed.get() or {}).get(module)
+    return type(module).forward(module, *args, **kwargs) if found is None else found(args[0])
