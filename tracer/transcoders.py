@@ -23,8 +23,9 @@ from tracescribe.tracer import embedded
 from tracescribe.tracer.errors import SettingError, TranscoderFormatError, TranscoderMismatchError
 from tracescribe.tracer.fingerprints import sha256_named
 from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.transcoder_formats.hub import HUB, hub_folder, is_hub_name
 from tracescribe.tracer.transcoder_formats.layers import StoredLayer, StoredTranscoders, TranscoderKind
-from tracescribe.tracer.transcoder_formats.registry import open_folder
+from tracescribe.tracer.transcoder_formats.registry import exists, open_set
 from tracescribe.tracer.transcoder_formats.resident import EncoderLayer, ResidentLayers, finite, read_encoder
 
 RESIDENT_BYTES = 2 << 30
@@ -35,6 +36,7 @@ FULL_CHECK_BYTES = 64 << 20
 """Sets up to this size are read and checked in full on opening, and stay in memory with their decoders. Of larger ones
 each layer's encoder and each decoder row is checked when it is read: to read a public CLT through takes minutes."""
 
+_MAX_FAULTS = 20
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -199,7 +201,8 @@ def load_transcoders(
     """Open a transcoder set; see `docs/transcoders.md` for the formats.
 
     Args:
-        name_or_path: `embedded`, or a folder.
+        name_or_path: `embedded`; a folder; a pattern with `*` that names one folder per layer; or a place on the hub,
+            `org/name` or `hf://org/name/path?revision=rev`.
         dtype: `float32` or `float64`: what stored weights are converted to on reading.
         device: where tensors come out.
         resident_bytes: encoders that may stay in memory; at least one layer always does.
@@ -210,29 +213,68 @@ def load_transcoders(
     """
     if dtype not in _DTYPES:
         raise SettingError(f"transcoder dtype is {dtype!r:.40}, expected one of {', '.join(_DTYPES)}")
-    is_embedded = str(name_or_path) == embedded.MODEL_ID
-    path = embedded.transcoder_dir() if is_embedded else Path(name_or_path)
-    if not path.is_dir():
-        raise TranscoderFormatError(f"no transcoder folder {str(path)!r}; give a folder or {embedded.MODEL_ID!r}")
-    faults: list[str] = []
-    stored = open_folder(path, faults)
-    faults += stored.faults()
-    if faults:
-        raise TranscoderFormatError(f"transcoder folder {path}: {'; '.join(faults)}; copy or download it again")
+    where = _device(device)
+    transcoder_id, path, stored = _find(name_or_path)
     n_bytes = sum(_n_bytes(layer) for layer in stored.layers)
     opened = TranscoderSet(
-        transcoder_id=embedded.MODEL_ID if is_embedded else path.resolve().name,
+        transcoder_id=transcoder_id,
         path=path,
         sha256=lambda: sha256_named(stored.files),
         stored=stored,
         dtype=_DTYPES[dtype],
-        device=torch.device(device),
+        device=where,
         resident=ResidentLayers(resident_bytes),
         keeps_decoders=n_bytes <= min(FULL_CHECK_BYTES, resident_bytes // 2),
     )
     if n_bytes <= FULL_CHECK_BYTES:
         _check_numbers(opened)
     return opened
+
+
+def _find(name_or_path: str | Path) -> tuple[str, Path, StoredTranscoders]:
+    """Id, folder and layers of a set.
+
+    Raises:
+        TranscoderFormatError: there is none of that name, or it has faults.
+    """
+    name = str(name_or_path)
+    if name == embedded.MODEL_ID:
+        path = embedded.transcoder_dir()
+        return name, path, _open(path)
+    path = Path(name_or_path)
+    if not name.startswith(HUB) and exists(path):
+        return path.resolve().name, path, _open(path)
+    if not isinstance(name_or_path, str) or not is_hub_name(name):
+        raise TranscoderFormatError(
+            f"no transcoder folder {name!r}; give a folder or {embedded.MODEL_ID!r}, or a place on the hub "
+            "(org/name, hf://org/name/path)"
+        )
+    try:
+        path = hub_folder(name, online=False)
+        return name, path, _open(path)
+    except TranscoderFormatError:  # not in the cache, or not all of it
+        path = hub_folder(name, online=True)
+        return name, path, _open(path)
+
+
+def _open(path: Path) -> StoredTranscoders:
+    faults: list[str] = []
+    stored = open_set(path, faults)
+    faults += stored.faults()
+    if faults:
+        shown = "; ".join(faults[:_MAX_FAULTS]) + ("; ..." if len(faults) > _MAX_FAULTS else "")
+        raise TranscoderFormatError(f"transcoder folder {path}: {shown}; copy or download it again")
+    return stored
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise SettingError(f"device {str(device)!r:.40} cannot be used ({first[:120]}); choose cpu") from error
+    return found
 
 
 def _n_bytes(layer: StoredLayer) -> int:

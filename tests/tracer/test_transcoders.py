@@ -120,7 +120,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown activation": (lambda f: change_config(f, activation="tanh"), "activation is 'tanh', expected one of relu"),
     "k is no number": (lambda f: change_config(f, activation="topk", k="4"), "k is '4', expected a positive integer"),
-    "file outside": (lambda f: change_config(f, transcoders=["../x"]), "'../x' lies outside the folder"),
+    "file outside": (
+        lambda f: change_config(f, model_kind="transcoder_set", transcoders=["../x"]),
+        "'../x' lies outside the folder",
+    ),
     "relu with thresholds": (
         lambda f: change_config(f, activation="relu"),
         "activation is relu, but thresholds are stored",

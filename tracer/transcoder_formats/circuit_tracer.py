@@ -3,7 +3,8 @@
 | kind | files | arrays |
 |---|---|---|
 | cross_layer_transcoder | `W_enc_{l}.safetensors`, `W_dec_{l}.safetensors` | `W_enc_{l}`, `b_enc_{l}`, `b_dec_{l}`, `threshold_{l}`; `W_dec_{l}` |
-| transcoder_set | `layer_{l}.safetensors`, or what `transcoders` lists | see `per_layer.py` |
+| transcoder_set | `layer_{l}.safetensors` | see `per_layer.py` |
+| either | what `transcoders` lists, by layer, with paths in the folder or `hf://` addresses | see `per_layer.py` |
 
 Source: circuit-tracer 0.4.1 (github.com/decoderesearch/circuit-tracer).
 """
@@ -11,6 +12,7 @@ Source: circuit-tracer 0.4.1 (github.com/decoderesearch/circuit-tracer).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,16 +20,21 @@ from tracescribe.tracer.architectures.base import READ_POINTS, WRITE_POINTS
 from tracescribe.tracer.errors import TranscoderFormatError
 from tracescribe.tracer.transcoder_formats.activation import Activation
 from tracescribe.tracer.transcoder_formats.files import container_of, open_arrays, read_mapping
+from tracescribe.tracer.transcoder_formats.hub import HUB, hub_file
 from tracescribe.tracer.transcoder_formats.layers import (
     CROSS_LAYER,
     MAX_LAYERS,
     PER_LAYER,
     StoredLayer,
     StoredTranscoders,
+    TranscoderKind,
 )
 from tracescribe.tracer.transcoder_formats.per_layer import layer_of_arrays
 
 CONFIG = "config.yaml"
+_SUFFIXES = (".safetensors", ".pt")
+_KNOWN_K = {"facebook/crv-8b-instruct-transcoders": 128}
+"""By `scan`: published sets whose configuration does not say what circuit-tracer takes for them."""
 _ACTIVATIONS = (None, "relu", "jumprelu", "topk", "batchtopk")
 
 
@@ -46,7 +53,8 @@ def read_circuit_tracer(folder: Path, faults: list[str]) -> StoredTranscoders:
     files: dict[str, Path] = {CONFIG: folder / CONFIG}
     given = _given_activation(config, faults)
     if "transcoders" in config:
-        layers = _listed(folder, config, given, files, faults)
+        found = _listed(folder, config, faults)
+        layers = _layers_of_files(found, kind, given, files, faults)
     elif kind == CROSS_LAYER:
         layers = _cross_layers(folder, given, files, faults)
     else:
@@ -82,6 +90,8 @@ def _given_activation(config: Mapping[str, Any], faults: list[str]) -> Activatio
         return Activation()
     if name is None:
         return Activation("topk", k) if k else None
+    if name == "topk" and k is None:
+        k = _KNOWN_K.get(str(config.get("scan")))
     if name in ("topk", "batchtopk"):
         return Activation(name, k or 0, rectified=name == "batchtopk")
     return Activation(cast(Any, name))
@@ -131,49 +141,62 @@ def _cross_layer(
 
 
 def _beside(folder: Path, given: Activation | None, files: dict[str, Path], faults: list[str]) -> list[StoredLayer]:
-    """`layer_{l}.safetensors` beside the configuration."""
-    n_layers = next((n for n in range(MAX_LAYERS) if not (folder / f"layer_{n}.safetensors").is_file()), MAX_LAYERS)
+    """`layer_{l}.safetensors`, or `layer_{l}.pt`, beside the configuration."""
+    suffix = ".pt" if (folder / "layer_0.pt").is_file() else ".safetensors"
+    n_layers = next((n for n in range(MAX_LAYERS) if not (folder / f"layer_{n}{suffix}").is_file()), MAX_LAYERS)
     if not n_layers:
         faults.append("no layer_0.safetensors")
-    names = {f"layer_{n}.safetensors": n for n in range(n_layers)}
-    stray = sorted(path.name for path in folder.glob("layer_*.safetensors") if path.name not in names)
-    faults.extend(f"{name} follows no layer_{n_layers}.safetensors" for name in stray)
-    return _layers_of_files({name: folder / name for name in names}, given, files, faults)
+    names = [f"layer_{n}{suffix}" for n in range(n_layers)]
+    stray = sorted(path.name for path in folder.glob("layer_*") if path.suffix in _SUFFIXES and path.name not in names)
+    faults.extend(f"{name} follows no layer_{n_layers}{suffix}" for name in stray[:5])
+    return _layers_of_files({name: folder / name for name in names}, PER_LAYER, given, files, faults)
 
 
-def _listed(
-    folder: Path, config: Mapping[str, Any], given: Activation | None, files: dict[str, Path], faults: list[str]
-) -> list[StoredLayer]:
-    """Files that `transcoders` lists, from the first layer to the last."""
+def _listed(folder: Path, config: Mapping[str, Any], faults: list[str]) -> dict[str, Path]:
+    """Files that `transcoders` lists, from the first layer to the last; none if there is a fault."""
     listed = config["transcoders"]
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
         faults.append(f"{CONFIG}: transcoders is {type(listed).__name__}, expected a list of paths")
-        return []
+        return {}
     names = cast(list[str], listed)
     if len(names) > MAX_LAYERS or len(set(names)) < len(names):
         faults.append(f"{CONFIG}: transcoders lists {len(names)} files, {len(set(names))} different ones")
-        return []
+        return {}
     found: dict[str, Path] = {}
     for name in names:
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if name.startswith(HUB):
+            found[name] = hub_file(name)
+        elif is_inside(name):
+            found[name] = folder / name
+        else:
             faults.append(f"{CONFIG}: {name!r:.200} lies outside the folder; copy the file into it")
-        found[name] = path
-    return _layers_of_files(found, given, files, faults) if not faults else []
+    return found if not faults else {}
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path stays below the folder that it starts from (links are the user's own affair)."""
+    parts = name.replace("\\", "/").split("/")
+    return not name.startswith("/") and ".." not in parts and ":" not in parts[0] and "\0" not in name
 
 
 def _layers_of_files(
-    found: Mapping[str, Path], given: Activation | None, files: dict[str, Path], faults: list[str]
+    found: Mapping[str, Path],
+    kind: TranscoderKind,
+    given: Activation | None,
+    files: dict[str, Path],
+    faults: list[str],
 ) -> list[StoredLayer]:
+    """One layer of each file. Cross-layer files (Gemma Scope 2) write to every layer, of which those below do not count."""
     layers: list[StoredLayer] = []
-    for name, path in found.items():
+    for n, (name, path) in enumerate(found.items()):
         before = len(faults)
         arrays = open_arrays(path, name, faults)
         if len(faults) > before:
             continue
         layer = layer_of_arrays(name, container_of(path), arrays, given, faults)
         if layer is not None:
+            layer = replace(layer, skipped_writes=n) if kind == CROSS_LAYER else layer
             layers.append(layer)
-            faults.extend(layer.faults(n_written=1))
+            faults.extend(layer.faults(len(found) - n if kind == CROSS_LAYER else 1))
             files[name] = path
     return layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,21 +11,38 @@ from tracescribe.tracer.errors import TranscoderFormatError
 from tracescribe.tracer.transcoder_formats.npz_file import open_npz
 from tracescribe.tracer.transcoder_formats.safetensors_file import open_safetensors
 from tracescribe.tracer.transcoder_formats.stored_array import StoredArray
+from tracescribe.tracer.transcoder_formats.torch_file import open_torch
+from tracescribe.tracer.transcoder_formats.zip_member import ZIP_ERRORS
 
 _MAX_CONFIG_BYTES = 1 << 20
 
 
-Container = Literal["safetensors", "npz"]
+Container = Literal["safetensors", "npz", "pt"]
+
+_PICKLE = b"\x80"  # the first byte of a bare pickle, as old versions of torch.save wrote it
 
 
 def container_of(path: Path) -> Container:
-    """What kind of file it is, by its first bytes.
+    """What kind of file it is, by its first bytes and, for an archive, by its members.
 
     Raises:
+        ValueError: an archive that cannot be read, or a bare pickle.
         OSError: the file cannot be read.
     """
     with path.open("rb") as handle:
-        return "npz" if handle.read(4) == b"PK\x03\x04" else "safetensors"
+        start = handle.read(4)
+        if start[:1] == _PICKLE and path.stat().st_size > 8 and start[1:2] in b"\x02\x03\x04\x05":
+            handle.seek(0)
+            if int.from_bytes(handle.read(8), "little") > path.stat().st_size:
+                raise ValueError("it is a bare pickle, which is never read; save it again with a present torch.save")
+        if start != b"PK\x03\x04":
+            return "safetensors"
+        try:
+            with zipfile.ZipFile(handle) as archive:
+                is_torch = any(name.endswith("data.pkl") for name in archive.namelist())
+        except ZIP_ERRORS as error:
+            raise ValueError(f"it is no archive that can be read ({str(error)[:80]})") from None
+    return "pt" if is_torch else "npz"
 
 
 def open_arrays(path: Path, shown: str, faults: list[str]) -> dict[str, StoredArray]:
@@ -36,11 +54,14 @@ def open_arrays(path: Path, shown: str, faults: list[str]) -> dict[str, StoredAr
         faults: what is wrong is added here.
     """
     try:
-        return open_npz(path) if container_of(path) == "npz" else open_safetensors(path)
+        return _READERS[container_of(path)](path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         faults.append(f"{shown} cannot be read ({' '.join(str(reason).split())})")
         return {}
+
+
+_READERS = {"safetensors": open_safetensors, "npz": open_npz, "pt": open_torch}
 
 
 def read_mapping(path: Path, kind: str) -> Mapping[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from tracescribe.tracer.errors import TranscoderFormatError
 from tracescribe.tracer.transcoder_formats.stored_array import MappedArray, StoredArray, TransposedArray
+from tracescribe.tracer.transcoder_formats.zip_member import MAX_MEMBERS, ZIP_ERRORS, begin_of_data
 
 _DTYPES = {
     "<f8": torch.float64,
@@ -40,7 +40,6 @@ MAX_RATIO = 50
 
 _SLACK = 1 << 20  # constant arrays (all biases zero) may shrink further, as long as they are small
 _CHUNK = 1 << 20
-_MAX_MEMBERS = 10_000
 _HEADER_ROOM = 1 << 16
 
 
@@ -56,20 +55,12 @@ def open_npz(path: Path) -> dict[str, StoredArray]:
     try:
         with path.open("rb") as handle, zipfile.ZipFile(handle) as archive:
             members = archive.infolist()
-            if len(members) > _MAX_MEMBERS:
-                raise ValueError(f"it holds {len(members)} members, expected at most {_MAX_MEMBERS}")
+            if len(members) > MAX_MEMBERS:
+                raise ValueError(f"it holds {len(members)} members, expected at most {MAX_MEMBERS}")
             for member in members:
                 name = member.filename.removesuffix(".npy")
                 arrays[name] = _open_member(path, handle, archive, member, name, size)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OverflowError,
-        KeyError,
-    ) as error:
+    except ZIP_ERRORS as error:
         raise ValueError(f"it is no archive that can be read ({str(error)[:80]})") from None
     return arrays
 
@@ -90,7 +81,7 @@ def _open_member(
     laid = tuple(reversed(shape)) if is_fortran else shape
     array: StoredArray
     if member.compress_type == zipfile.ZIP_STORED:
-        begin = _begin_of_data(handle, member)
+        begin = begin_of_data(handle, member)
         if member.file_size != member.compress_size or begin + member.file_size > size:
             raise ValueError(f"{name!r:.80} reaches past the end of the file")
         array = MappedArray(path, name, begin + header, laid, dtype)
@@ -114,15 +105,6 @@ def _read_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, t
     if len(shape) > 8 or not all(type(n) is int and 0 <= n < 1 << 48 for n in shape) or header > _HEADER_ROOM:
         raise ValueError(f"{name!r:.80} has shape {shape!s:.80}, and a header of {header} bytes")
     return tuple(shape), bool(is_fortran), dtype, header
-
-
-def _begin_of_data(handle: IO[bytes], member: zipfile.ZipInfo) -> int:
-    """Offset of a member's bytes: its local header names two lengths of its own."""
-    handle.seek(member.header_offset)
-    local = handle.read(30)
-    if len(local) < 30 or local[:4] != b"PK\x03\x04":
-        raise ValueError(f"{member.filename!r:.80} has no local header")
-    return member.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
 
 
 class UnpackedArray:
@@ -171,15 +153,7 @@ class UnpackedArray:
             if remaining:
                 raise ValueError("fewer bytes than declared")
             self._file.flush()
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            ValueError,
-            RuntimeError,
-            EOFError,
-            NotImplementedError,
-        ) as error:
+        except (*ZIP_ERRORS, OSError, ValueError) as error:
             raise TranscoderFormatError(
                 f"{self.path}: {self.name} cannot be unpacked ({str(error)[:80]}); copy or download it again, or free "
                 f"space in {tempfile.gettempdir()}"
