@@ -61,7 +61,7 @@ class _Digest:
         instance.__dict__["_sha256"] = value
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TranscoderSet:
     """A transcoder for every layer of one model.
 
@@ -84,6 +84,10 @@ class TranscoderSet:
     resident: ResidentLayers
     keeps_decoders: bool
     sha256: _Digest = _Digest()
+
+    def __repr__(self) -> str:
+        """Without the hash, which would read every byte."""
+        return f"TranscoderSet({self.transcoder_id!r}, {self.kind}, {self.n_layers} layers, d_model {self.d_model})"
 
     @property
     def kind(self) -> TranscoderKind:
