@@ -13,17 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
-from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LAYERS, MAX_NUMBER
+from tracescribe.tracer.graph_rows import MAX_INDEX, MAX_LAYERS, MAX_NUMBER
 
 _MAX_LISTED = 20
 """Rows that one check names; the rest are counted."""
 
 _NODE_ID = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-_IDS = {
-    NodeKind.FEATURE: re.compile(r"(?P<layer>\d{1,19})_(?P<feature>\d{1,19})_(?P<position>\d{1,19})", re.ASCII),
-    NodeKind.EMBEDDING: re.compile(r"E_(?P<feature>\d{1,19})_(?P<position>\d{1,19})", re.ASCII),
-    NodeKind.LOGIT: re.compile(r"\d{1,19}_(?P<feature>\d{1,19})_(?P<position>\d{1,19})", re.ASCII),
-}
+_NEW_ERROR = re.compile("[0-9]+_-1_[0-9]+")
+_OUTPUT_LAYER = re.compile("0|[1-9][0-9]{0,18}")
 
 
 def graph_faults(graph: AttributionGraph) -> list[str]:
@@ -108,7 +105,7 @@ def _node_faults(graph: AttributionGraph) -> Iterator[str]:
     )
     wrong = (table.position < 0) | (table.position >= graph.n_pos)
     yield from _rows("nodes", "position", table.position, wrong, f"but the prompt has {graph.n_pos} tokens")
-    wrong = np.where(kind == NodeKind.ERROR, table.feature != -1, (table.feature < 0) | (table.feature > MAX_INTEGER))
+    wrong = np.where(kind == NodeKind.ERROR, table.feature != -1, (table.feature < 0) | (table.feature > MAX_INDEX))
     yield from _rows("nodes", "feature", table.feature, wrong, "expected an index, -1 for errors")
     for name, column in (("activation", table.activation), ("influence", table.influence), ("bias", table.bias)):
         wrong = np.abs(np.nan_to_num(column, nan=0.0, posinf=np.inf, neginf=-np.inf)) > MAX_NUMBER
@@ -125,24 +122,28 @@ def _id_faults(graph: AttributionGraph) -> Iterator[str]:
     if len(counts) < graph.n_nodes:
         repeated = [f"nodes: id {node_id[:100]!r} stands {n} times" for node_id, n in counts.items() if n > 1]
         yield from _first(repeated, "nodes")
-    faults, table = [], graph.nodes
+    table, rows = graph.nodes, enumerate(graph.node_ids)
     columns = (table.kind.tolist(), table.layer.tolist(), table.position.tolist(), table.feature.tolist())
-    for i, (node_id, kind, layer, position, feature) in enumerate(zip(graph.node_ids, *columns, strict=True)):
-        if kind == NodeKind.ERROR:
-            # foreign spellings of errors tell nothing, but the new one does
-            fits = _NODE_ID.fullmatch(node_id) is not None
-            fits = fits and (not re.fullmatch(r"\d+_-1_\d+", node_id) or node_id == f"{layer}_-1_{position}")
-        elif kind in _IDS:
-            match = _IDS[NodeKind(kind)].fullmatch(node_id)
-            told = {key: int(value) for key, value in match.groupdict().items()} if match else {}
-            fits = bool(told) and (told.get("layer", layer), told["feature"], told["position"]) == (
-                layer, feature, position,
-            )  # fmt: skip
-        else:
-            continue
-        if not fits:
-            faults.append(f"nodes[{i}].node_id: {node_id[:100]!r} contradicts its row")
+    faults = [
+        f"nodes[{i}].node_id: {node_id[:100]!r} contradicts its row"
+        for (i, node_id), *row in zip(rows, *columns, strict=True)
+        if not _is_id_of(node_id, *row)
+    ]
     yield from _first(faults, "nodes")
+
+
+def _is_id_of(node_id: str, kind: int, layer: int, position: int, feature: int) -> bool:
+    if kind == NodeKind.FEATURE:
+        return node_id == f"{layer}_{feature}_{position}"
+    if kind == NodeKind.EMBEDDING:
+        return node_id == f"E_{feature}_{position}"
+    if kind == NodeKind.LOGIT:
+        first, _, rest = node_id.partition("_")
+        return rest == f"{feature}_{position}" and _OUTPUT_LAYER.fullmatch(first) is not None
+    if kind == NodeKind.ERROR and _NEW_ERROR.fullmatch(node_id):
+        return node_id == f"{layer}_-1_{position}"
+    # foreign spellings of errors tell nothing
+    return _NODE_ID.fullmatch(node_id) is not None
 
 
 def _edge_faults(graph: AttributionGraph) -> Iterator[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from tracescribe.tracer.graph import AttributionGraph, EdgeTable, GraphScores, NodeKind, NodeTable
 from tracescribe.tracer.graph_checks import cycle_faults
 from tracescribe.tracer.graph_document import GraphDocument, GraphFaultsError
-from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LAYERS, NODE_ID_SHAPES, NodeRow, OwnBlock
+from tracescribe.tracer.graph_rows import MAX_INDEX, MAX_LAYERS, NODE_ID_SHAPES, NodeRow, OwnBlock
 from tracescribe.tracer.link_ends import ImportedNode, LinkEnds
 from tracescribe.tracer.query_parameters import with_renamed_nodes
 
@@ -103,7 +103,7 @@ def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> Impor
         return None
     first, feature, position = (-1 if part == "E" else int(part) for part in row.node_id.split("_"))
     layer = -1 if kind == NodeKind.EMBEDDING else first
-    if feature > MAX_INTEGER or layer > MAX_LAYERS:
+    if feature > MAX_INDEX or layer > MAX_LAYERS:
         faults.append(f"{where}.node_id: {row.node_id!r} has numbers beyond any model")
     if position != row.ctx_idx:
         faults.append(f"{where}.ctx_idx: {row.ctx_idx}, but node_id {row.node_id!r} says {position}")
@@ -114,7 +114,7 @@ def _read_node(row: NodeRow, where: str, n_pos: int, faults: list[str]) -> Impor
 
 def _read_error(row: NodeRow, where: str, faults: list[str]) -> ImportedNode | None:
     text = str(row.layer)
-    if not text.isascii() or not text.isdigit() or int(text) > MAX_LAYERS:
+    if not re.fullmatch("0|[1-9][0-9]{0,5}", text) or int(text) > MAX_LAYERS:
         faults.append(f"{where}.layer: {row.layer!r}, expected a layer number")
         return None
     layer = int(text)
@@ -167,8 +167,8 @@ def _node_table(nodes: Sequence[ImportedNode], n_layers: int, own: OwnBlock | No
 
 
 def _token_ids(nodes: Sequence[ImportedNode], n_pos: int, own: OwnBlock | None, name: str) -> tuple[int, ...]:
-    if own is not None and own.token_ids:
-        if len(own.token_ids) != n_pos:
+    if own is not None and own.token_ids is not None:
+        if len(own.token_ids) not in (0, n_pos):
             fault = f"metadata.{OWN_KEY}.token_ids: {len(own.token_ids)} entries, but the prompt has {n_pos} tokens"
             raise GraphFaultsError(name, [fault])
         return tuple(own.token_ids)

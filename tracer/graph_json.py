@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
 from tracescribe.tracer.errors import OutputError, TranscoderMismatchError
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
 from tracescribe.tracer.graph_document import MAX_BYTES, parse_document, read_bytes
 from tracescribe.tracer.graph_import import KIND_OF_TYPE, OWN_KEY, import_graph
-from tracescribe.tracer.graph_rows import MAX_LINKS
+from tracescribe.tracer.graph_rows import MAX_LINKS, MAX_TEXT, GenerationSettings, PruningSettings
 from tracescribe.tracer.provenance import version, write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ SCHEMA_VERSION = 1
 """Version of the schema that is written: `feature` is the Cantor number of layer and index."""
 
 _TYPE_OF_KIND = {kind: name for name, kind in KIND_OF_TYPE.items()}
-_PRUNING = ("node_threshold", "edge_threshold")
 
 
 def read_graph(path: str | Path) -> AttributionGraph:
@@ -170,7 +170,7 @@ def _metadata(graph: AttributionGraph, slug: str | None, settings: PruneSettings
     pruning = asdict(settings) if settings is not None else told if isinstance(told, dict) else None
     if not metadata:
         metadata = _fresh_metadata(graph)
-        known = {key: pruning[key] for key in _PRUNING if _is_number(pruning.get(key))} if pruning else {}
+        known = _fitting(PruningSettings, pruning or {})
         if known:
             metadata["pruning_settings"] = known
             metadata["node_threshold"] = known.get("node_threshold", 1.0)
@@ -192,7 +192,8 @@ def _metadata(graph: AttributionGraph, slug: str | None, settings: PruneSettings
 
 
 def _fresh_metadata(graph: AttributionGraph) -> dict[str, Any]:
-    model, traced = str(graph.provenance.get("model", "unknown")), graph.provenance.get("settings")
+    model, traced = graph.provenance.get("model"), graph.provenance.get("settings")
+    model = model[:MAX_TEXT] if isinstance(model, str) else "unknown"
     traced = traced if isinstance(traced, dict) else {}
     generation = {
         "max_n_logits": traced.get("max_n_logits"),
@@ -209,8 +210,7 @@ def _fresh_metadata(graph: AttributionGraph) -> dict[str, Any]:
         "node_threshold": 1.0,
         "schema_version": SCHEMA_VERSION,
         "info": {"generator": {"name": "tracescribe", "version": version()}},
-        # Neuronpedia takes numbers only here: what was not set is left out
-        "generation_settings": {key: value for key, value in generation.items() if _is_number(value)},
+        "generation_settings": _fitting(GenerationSettings, generation),
     }
 
 
@@ -279,8 +279,17 @@ def _link_rows(graph: AttributionGraph) -> list[dict[str, Any]]:
     return rows
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _fitting(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a model of the document knows and takes; Neuronpedia refuses nulls, so that these go too."""
+    found = {}
+    for key in model.model_fields:
+        try:
+            model.model_validate({key: values.get(key)})
+        except ValidationError:
+            continue
+        if values.get(key) is not None:
+            found[key] = values[key]
+    return found
 
 
 def _number(value: float) -> float | None:

@@ -32,8 +32,11 @@ MAX_TEXT = 100_000
 MAX_PROMPT = 4_000_000
 """Longest prompt text, in characters."""
 
+MAX_INDEX = 1 << 30
+"""Largest feature index or token id: far above any model, and its Cantor number still fits int64."""
+
 MAX_INTEGER = 1 << 62  # fits int64 with room for sums
-MAX_NUMBER = 1e30  # fits float32 with room for sums
+MAX_NUMBER = 2.0**100  # about 1e30: a float32, with room for sums
 
 NodeId = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.\-]+$")]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -55,10 +58,12 @@ class OwnRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+_NATURAL = "(0|[1-9][0-9]{0,18})"  # one spelling for each number
+
 NODE_ID_SHAPES = {
-    "cross layer transcoder": r"^[0-9]{1,19}_[0-9]{1,19}_[0-9]{1,19}$",
-    "embedding": r"^E_[0-9]{1,19}_[0-9]{1,19}$",
-    "logit": r"^[0-9]{1,19}_[0-9]{1,19}_[0-9]{1,19}$",
+    "cross layer transcoder": f"^{_NATURAL}_{_NATURAL}_{_NATURAL}$",
+    "embedding": f"^E_{_NATURAL}_{_NATURAL}$",
+    "logit": f"^{_NATURAL}_{_NATURAL}_{_NATURAL}$",
 }
 """Node ids by feature type; errors have been spelled in several ways."""
 
@@ -168,7 +173,7 @@ class OwnBlock(OwnRow):
     format: Annotated[int, Field(ge=1, le=1)]
     n_layers: Annotated[int, Field(ge=1, le=MAX_LAYERS)]
     dtype: Literal["float32", "float64"] = Field(default="float32", description="of weights and activations")
-    token_ids: list[Count] = Field(default_factory=list)
+    token_ids: list[Count] | None = Field(default=None, description="empty where they are not known")
     scores: Scores | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
     bias: dict[NodeId, Number] = Field(default_factory=dict)

@@ -35,7 +35,7 @@ from tracescribe.tracer.graph_document import (
     unpack,
 )
 from tracescribe.tracer.graph_parts import join_parts, part_of
-from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LINKS, MAX_NODES, MAX_TEXT
+from tracescribe.tracer.graph_rows import MAX_INTEGER, MAX_LINKS, MAX_NODES, MAX_NUMBER, MAX_TEXT
 from tracescribe.tracer.provenance import write_bytes_atomic
 
 _OWN_KEY = "tracescribe"
@@ -327,7 +327,7 @@ class _Columns:
         text = attributes.get(key)
         if text is None and key != "weight":
             return math.nan
-        if text is None or not _NUMBER.fullmatch(text) or not abs(value := float(text)) <= 1e30:
+        if text is None or not _NUMBER.fullmatch(text) or not abs(value := float(text)) <= MAX_NUMBER:
             self.fault(f"{where}.{key}: {shown(text)}, expected a number of usual size")
             return math.nan
         return value
