@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 
 from tracescribe.tracer import embedded
-from tracescribe.tracer.errors import SettingError, TranscoderFormatError, TranscoderMismatchError
+from tracescribe.tracer.errors import SettingError, TranscoderFormatError
 from tracescribe.tracer.fingerprints import sha256_named
-from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.transcoder_fit import check_fit, fit_warnings
 from tracescribe.tracer.transcoder_formats.hub import HUB, hub_folder, is_hub_name
 from tracescribe.tracer.transcoder_formats.layers import StoredLayer, StoredTranscoders, TranscoderKind
 from tracescribe.tracer.transcoder_formats.registry import exists, open_set
 from tracescribe.tracer.transcoder_formats.resident import EncoderLayer, ResidentLayers, finite, read_encoder
+
+__all__ = ["TranscoderSet", "check_fit", "fit_warnings", "load_transcoders"]
 
 RESIDENT_BYTES = 2 << 30
 """Encoders that stay in memory, bytes, unless the caller says otherwise: every layer of a small model's set, a few of a
@@ -128,6 +130,17 @@ class TranscoderSet:
     def n_features(self) -> tuple[int, ...]:
         """Features per layer; widths may differ."""
         return tuple(layer.n_features for layer in self.stored.layers)
+
+    def describe(self) -> dict[str, Any]:
+        """What can be said of the set without reading its weights: plain values, for reports."""
+        return {
+            "transcoder_id": self.transcoder_id,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "keeps_decoders": self.keeps_decoders,
+            "resident_bytes": self.resident.limit,
+            **self.stored.describe(),
+        }
 
     def n_written(self, layer: int) -> int:
         """Layers that a feature of this layer writes to, itself first: all above for a CLT, one per layer otherwise."""
@@ -291,24 +304,3 @@ def _check_numbers(opened: TranscoderSet) -> None:
     for layer in range(opened.n_layers):
         opened.encoder_bias(layer)
         opened.decoder_rows(layer, torch.arange(opened.n_features[layer]))
-
-
-def check_fit(model: LanguageModel, transcoders: TranscoderSet) -> None:
-    """Refuse a transcoder set that was made for another shape of model.
-
-    Raises:
-        TranscoderMismatchError: layers or width differ (all differences at once).
-    """
-    compared = [
-        ("layers", transcoders.n_layers, model.n_layers),
-        ("d_model", transcoders.d_model, model.d_model),
-    ]
-    faults = [f"{name} {found}, expected {expected}" for name, found, expected in compared if found != expected]
-    if not faults and transcoders.writes not in model.architecture.blocks[0].write_modules:
-        faults.append(f"write point {transcoders.writes!r}, which {model.architecture.family} does not have")
-    if faults:
-        named = f" (made for {transcoders.model_name!r})" if transcoders.model_name else ""
-        raise TranscoderMismatchError(
-            f"transcoders {transcoders.transcoder_id!r}{named} do not fit model {model.model_id!r}: "
-            f"{'; '.join(faults)}; choose the set that was trained on this model"
-        )

@@ -144,7 +144,7 @@ def test_groupmax_takes_the_largest_of_each_group(tmp_path: Path) -> None:
     x = torch.randn(6, 8, generator=torch.Generator().manual_seed(3))
     for n, layer in enumerate(layers):
         pre = (x @ layer.encoder.T + layer.encoder_bias).relu()
-        expected = torch.cat([top_k(group, 1) for group in pre.split(len(layer.encoder) // 3, dim=-1)], dim=-1)
+        expected = torch.cat([top_k(group, 1) for group in torch.tensor_split(pre, 3, dim=-1)], dim=-1)
         assert torch.allclose(found.encode(n, x), expected, atol=1e-6)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from tests.tracer.tiny_pair import TinyShape, make_pair, write_transcoders
 from tracescribe.tracer import transcoders
-from tracescribe.tracer.errors import TranscoderFormatError, TranscoderMismatchError
+from tracescribe.tracer.errors import SettingError, TranscoderFormatError, TranscoderMismatchError
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit, load_transcoders
 
@@ -217,3 +219,53 @@ def test_all_differences_to_the_model_come_in_one_error(
     expected = f"layers 3, expected {embedded_model.n_layers}; d_model 16, expected {embedded_model.d_model}"
     assert expected in str(caught.value)
     assert "(made for 'tiny')" in str(caught.value)
+
+
+def test_odd_things_that_work_are_warnings(
+    tmp_path: Path, embedded_model: LanguageModel, embedded_transcoders: TranscoderSet
+) -> None:
+    assert check_fit(embedded_model, embedded_transcoders) == ()
+    model, clt = make_pair(tmp_path, SHAPE)  # a folder called "model", weights made for "tiny"
+    (warning,) = check_fit(model, clt)
+    assert "were made for 'tiny', the model is 'model'" in warning
+    renamed = dataclasses.replace(model, model_id="someone/Tiny")
+    assert check_fit(renamed, clt) == ()
+
+
+def test_a_write_point_that_the_model_lacks_is_named(tmp_path: Path) -> None:
+    model, clt = make_pair(tmp_path, SHAPE)
+    block = dataclasses.replace(model.architecture.blocks[0], write_modules={})
+    bare = dataclasses.replace(model.architecture, blocks=(block, *model.architecture.blocks[1:]))
+    with pytest.raises(TranscoderMismatchError, match="write point 'hook_mlp_out', which llama does not have"):
+        check_fit(dataclasses.replace(model, architecture=bare), clt)
+
+
+def test_a_set_describes_itself_without_reading_weights(folder: Path) -> None:
+    clt = load_transcoders(folder)
+    told = clt.describe()
+    assert json.loads(json.dumps(told)) == told
+    assert (told["format"], told["kind"], told["n_layers"]) == ("circuit-tracer", "cross_layer_transcoder", 3)
+    assert [layer["n_features"] for layer in told["layers"]] == [5, 12, 7]
+    assert [layer["n_written"] for layer in told["layers"]] == [3, 2, 1]
+    assert {layer["activation"] for layer in told["layers"]} == {"jumprelu"}
+    assert told["file_bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+    assert told["layers"][1]["decoder_bytes"] == 4 * 12 * 2 * 16
+
+
+def test_encoders_stay_in_memory_up_to_the_limit(folder: Path) -> None:
+    one = load_transcoders(folder, resident_bytes=0)
+    for layer in (0, 1, 2, 0):
+        assert one.encode(layer, torch.ones(1, 16)).shape[-1] == SHAPE.n_features[layer]
+        assert one.resident.n_bytes == 4 * (SHAPE.n_features[layer] * 18 + 16), "one layer at a time"
+    every = load_transcoders(folder, resident_bytes=1 << 20)
+    assert every.encoder_bias(1) is every.encoder_bias(1)
+    held = every.resident.n_bytes
+    every.encode(2, torch.ones(1, 16))
+    assert every.resident.n_bytes == held, "nothing is read twice"
+
+
+def test_a_dtype_or_device_that_cannot_be_used_is_a_wrong_setting(folder: Path) -> None:
+    with pytest.raises(SettingError, match="transcoder dtype is 'int8', expected one of float32, float64"):
+        load_transcoders(folder, dtype="int8")
+    with pytest.raises(SettingError, match="device 'warp:9' cannot be used"):
+        load_transcoders(folder, device="warp:9")

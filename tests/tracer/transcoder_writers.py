@@ -189,7 +189,8 @@ def scope_1_by_column(folder: Path, layers: Sequence[Weights]) -> None:
     """The same, arrays laid out column by column."""
 
     def save(path: Path, **arrays: Any) -> None:
-        np.savez(path, **{key: np.asfortranarray(array) for key, array in arrays.items()})
+        by_column: dict[str, Any] = {key: np.asfortranarray(array) for key, array in arrays.items()}
+        np.savez(path, **by_column)
 
     scope_1(folder, layers, save)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tracescribe.tracer.transcoder_formats.activation import Activation
 from tracescribe.tracer.transcoder_formats.stored_array import StoredArray
@@ -57,6 +58,19 @@ class StoredLayer:
         """Every array but the decoder."""
         found = (self.encoder, self.encoder_bias, self.decoder_bias, self.threshold, self.skip)
         return tuple(array for array in found if array is not None)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, for reports."""
+        return {
+            "n_features": self.n_features,
+            "n_written": self.decoder.shape[1] - self.skipped_writes,
+            "activation": self.activation.kind,
+            "k": self.activation.k or None,
+            "has_skip": self.skip is not None,
+            "stored_dtype": str(self.encoder.dtype).removeprefix("torch."),
+            "encoder_bytes": sum(array.dtype.itemsize * math.prod(array.shape) for array in self.arrays),
+            "decoder_bytes": self.decoder.dtype.itemsize * math.prod(self.decoder.shape),
+        }
 
     def faults(self, n_written: int) -> list[str]:
         """What is wrong with shapes and dtypes, given how many layers this one writes to."""
@@ -128,6 +142,21 @@ class StoredTranscoders:
     layers: tuple[StoredLayer, ...]
     files: Mapping[str, Path]
     scan: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, for reports; per-layer ones in the list `layers`."""
+        return {
+            "kind": self.kind,
+            "format": self.format,
+            "reads": self.reads,
+            "writes": self.writes,
+            "model_name": self.model_name,
+            "scan": self.scan,
+            "n_layers": len(self.layers),
+            "d_model": self.layers[0].encoder.shape[1],
+            "file_bytes": sum(path.stat().st_size for path in self.files.values()),
+            "layers": [layer.describe() for layer in self.layers],
+        }
 
     def n_written(self, layer: int) -> int:
         """Layers that a feature of this layer writes to, itself first."""
