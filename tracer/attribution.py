@@ -25,6 +25,7 @@ from tracescribe.tracer.expansion import Expansion, Progress
 from tracescribe.tracer.graph import AttributionGraph, NodeKind, NodeTable, standard_node_ids
 from tracescribe.tracer.local_replacement import LocalReplacement, replace_locally
 from tracescribe.tracer.logit_targets import LogitTarget, TargetSpec, choose_targets
+from tracescribe.tracer.memory import check_clean_run, memory_limit
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.provenance import version
 from tracescribe.tracer.prune import cumulative_influence, measure
@@ -44,7 +45,8 @@ class AttributionSettings:
         zero_positions: leading positions whose features and errors are set to zero (BOS); None takes the model's rule.
         target_tokens: output tokens to take instead of the most probable ones; empty for the rule above.
         targets: targets of any form (see `logit_targets`), after those: token ids, texts, or weighted tokens.
-        max_memory: bytes that the trace may take; batches are cut to fit. None: no bound but that of a batch.
+        max_memory: bytes that the process may hold; blocks are cut to fit, and what cannot fit is refused before the
+            sweep. None: most of what the machine has free.
     """
 
     max_n_logits: int = 10
@@ -97,7 +99,7 @@ def attribute(
 
     Raises:
         PromptError: the prompt cannot be encoded.
-        SettingError: a target token that the model does not have.
+        SettingError: a target token that the model does not have, or a trace that does not fit into memory.
         TranscoderMismatchError: the set does not fit the model.
         AttributionError: the result breaks the conservation law or is not finite.
     """
@@ -116,6 +118,7 @@ def attribute_tokens(
     """`attribute` for token ids `[n_pos]` that are taken as they are, with no BOS prepended."""
     settings = settings or AttributionSettings()
     progress = progress or _silent
+    check_clean_run(model, len(tokens), memory_limit(None) if settings.max_memory is None else settings.max_memory)
     progress("clean run", 0, 1)
     replacement = replace_locally(model, transcoders, tokens, settings.zero_positions)
     progress("clean run", 1, 1)
@@ -157,6 +160,7 @@ def trace_replacement(
     """
     targets = choose_targets(model, replacement.logits, settings)
     expansion = Expansion(model, replacement, targets, settings, progress)
+    expansion.fit_into(memory_limit(None) if settings.max_memory is None else settings.max_memory)
     selected = expansion.expand()
     nodes = expansion.node_table(selected)
     token_ids = tuple(int(t) for t in replacement.tokens)

@@ -284,7 +284,7 @@ def _freeze(
         pattern=torch.unflatten(pattern, 0, (architecture.n_kv_heads, -1)),
         o_weight=o_weight_folded,
         v_weight=norm.centre(block.v_weight.to(dtype) * norm.gain.to(dtype)),
-        attention_constant=_attention_constant(architecture, block, o_weight, query_scale, len(pattern[0])),
+        attention_constant=_attention_constant(architecture, block, o_weight, query_scale, seen.patterns[layer]),
         skip=None
         if weight is None
         else SkipPath(weight, write_gain, block.mlp_norm.denominator(mid), block, transcoders.reads),
@@ -292,7 +292,7 @@ def _freeze(
 
 
 def _attention_constant(
-    architecture: Architecture, block: Block, o_weight: Tensor, query_scale: Tensor | None, n_pos: int
+    architecture: Architecture, block: Block, o_weight: Tensor, query_scale: Tensor | None, pattern: Tensor
 ) -> Tensor | None:
     """What biases of the attention and of the norm before it add to the residual stream, `[n_pos, d_model]`."""
     dtype = o_weight.dtype
@@ -301,14 +301,17 @@ def _attention_constant(
         through = block.v_weight.to(dtype) @ bias.to(dtype)
         value = through if value is None else value + through
     constant = None if block.o_bias is None else block.o_bias.to(dtype)
-    if value is not None:  # patterns sum to one over keys, so every query receives the whole bias
+    if value is not None:
         per_head = torch.unflatten(value, 0, (architecture.n_kv_heads, -1))
         group = architecture.n_heads // architecture.n_kv_heads
-        spread = o_weight @ per_head.repeat_interleave(group, 0).flatten()
-        constant = spread if constant is None else constant + spread
+        out = torch.unflatten(o_weight, 1, (architecture.n_heads, -1))
+        spread = torch.einsum("dhe,he->hd", out, per_head.repeat_interleave(group, 0))
+        # rows of a pattern sum to one, but only to the precision of the model's softmax
+        through = pattern.sum(-1).T @ spread
+        constant = through if constant is None else constant + through
     if constant is None:
         return None
     post = block.attention_post_norm
     if post is not None and query_scale is not None:
         return constant * post.gain.to(dtype) * query_scale
-    return constant.expand(n_pos, -1)
+    return constant.expand(pattern.shape[1], -1)

@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracescribe.tracer.errors import SettingError
 from tracescribe.tracer.machine_memory import available_memory, resident_memory
+
+if TYPE_CHECKING:
+    from tracescribe.tracer.models import LanguageModel
 
 DEFAULT_SHARE = 0.8
 """Of the memory that is free when a trace starts, taken where no limit is given: the rest is for pruning, files and other
@@ -168,6 +172,25 @@ class MemoryPlan:
                 f"{format_size(self.limit)}; {self.advice}"
             )
         return self
+
+
+def check_clean_run(model: LanguageModel, n_pos: int, limit: int) -> None:
+    """Refuse a prompt whose forward pass alone does not fit.
+
+    Attention patterns dominate it: they are kept of every layer, once as the model gives them and once as the trace
+    uses them.
+
+    Raises:
+        SettingError: it does not fit; the message says what it needs.
+    """
+    n_numbers = 2 * model.n_layers * model.architecture.n_heads * n_pos**2
+    needed = n_numbers * model.compute_dtype.itemsize
+    held = resident_memory()
+    if held + needed > limit:
+        raise SettingError(
+            f"the attention patterns of {n_pos} tokens need {format_size(needed)} beside {format_size(held)} in use, but "
+            f"the process may take {format_size(limit)}; shorten the prompt, or raise --max-memory"
+        )
 
 
 def plan_memory(size: TraceSize, limit: int, batch_size: int, max_feature_nodes: int | None = None) -> MemoryPlan:
