@@ -69,11 +69,12 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; choose a folder that you can write to"
         ) from error
+    finally:  # after an interrupt too; where the file took its place there is nothing left to remove
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
