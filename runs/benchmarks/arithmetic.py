@@ -1,20 +1,22 @@
 """How many multiply-adds an edge sweep needs: counted from the graph, whatever the code really executes.
 
 Let a target (layer t, position q) read the residual stream between attention and MLP of layer t; a logit has t = n_layers
-and q the last position. With `h = n_heads * d_head` and `k = n_kv_heads * d_head`, and `n = q + 1` positions that it can
-see, its row needs
+and q the last position. With `h = n_heads * d_head`, `k = n_kv_heads * d_head` and `n = q + 1` positions that the target
+can see, its row needs
 
-    crossing layer t's attention, from one position:      d h + h n + [t > 0] k n d
-    and for every layer l < t:
-      the edges themselves:                               d * (vectors written to layer l at positions 0..q)
-      crossing layer l's attention from all positions:    n d h + h n (n + 1) / 2 + [l > 0] k n d
-      a skip path of layer l:                             n d d
-    at the bottom, the edges from tokens:                 n (d + k)
+    for t > 0, crossing layer t's attention from one position:   d h + min(h n + k n d, h d + n_heads n d)
+    for every layer l < t, the edges from what is written there: d * (vectors written to layer l at positions 0..q)
+    and for a skip path of layer l:                              n d d
+    for every layer l with 0 < l < t, crossing its attention:    n d h + h n (n + 1) / 2 + k n d
+    for t > 0, the edges from tokens:    min(d n (n + 1) / 2, n d h + h n (n + 1) / 2 + n (d + k))
+    for t = 0, the edges from tokens:    d n
 
 A vector written is a feature's decoder (for a cross-layer transcoder one for each layer from its own upwards) or an error;
-masked positions hold none. Only causal pairs of positions are counted. One multiply-add is two floating-point operations.
-Not counted: the forward pass, encoders, constants, norms, sorting, scores. A method that finds the same edges with
-fewer multiplications than this is credited with the count above, so that its share of the peak may pass 1.
+masked positions hold none. Only causal pairs of positions are counted. Of two ways to the same numbers the cheaper one
+is: a target that stands at one position crosses an attention by key/value heads or by one vector per head; and tokens
+either wait below the first attention, or are brought up through it once per prompt, which is not counted. One
+multiply-add is two floating-point operations. Not counted either: the forward pass, encoders, constants, norms, sorting
+and scores. A method that needs fewer multiplications still is credited with this count.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class SweepShape:
 
     Attributes:
         d_model: width of the residual stream.
+        n_heads: query heads.
         d_heads: `n_heads * d_head`.
         d_kv: `n_kv_heads * d_head`.
         n_layers: layers.
@@ -50,6 +53,7 @@ class SweepShape:
     """
 
     d_model: int
+    n_heads: int
     d_heads: int
     d_kv: int
     n_layers: int
@@ -65,6 +69,7 @@ def shape_of(model: LanguageModel, transcoders: TranscoderSet, graph: Attributio
     settings = graph.provenance.get("settings", {})
     return SweepShape(
         d_model=model.d_model,
+        n_heads=model.architecture.n_heads,
         d_heads=int(block.o_weight.shape[1]),
         d_kv=int(block.v_weight.shape[0]),
         n_layers=model.n_layers,
@@ -90,24 +95,27 @@ def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int) -> int:
     written = fired.cumsum(0) if s.writes_above else fired
     written[:, s.zero_positions :] += 1  # the error
     vectors = written.cumsum(1)
+    d, h, k = s.d_model, s.d_heads, s.d_kv
     seen = np.arange(1, s.n_pos + 1, dtype=np.int64)
-    back = np.zeros(s.n_pos, dtype=np.int64)  # per position: from layer t's read point through everything below
+    pairs = seen * (seen + 1) // 2
+    joining = d * h + np.minimum(h * seen + k * d * seen, h * d + s.n_heads * d * seen)
+    crossing = seen * d * h + h * pairs + k * d * seen
+    tokens = np.minimum(d * pairs, seen * d * h + h * pairs + seen * (d + k))
+    below = np.zeros(s.n_pos, dtype=np.int64)  # of a target at each position: edges and crossings in the layers done
     total = 0
     for layer in range(s.n_layers + 1):
         if layer < s.n_layers:
-            own = s.d_model * s.d_heads + s.d_heads * seen + (s.d_kv * s.d_model * seen if layer else 0)
             targets = fired[layer]
         else:
-            own = np.zeros_like(seen)
             targets = np.zeros_like(seen)
             targets[-1] = n_logits
-        bottom = seen * (s.d_model + s.d_kv)
-        total += int((targets * (own + back + bottom)).sum())
+        total += int((targets * (below + joining + tokens if layer else d * seen)).sum())
         if layer < s.n_layers:
-            crossing = seen * s.d_model * s.d_heads + s.d_heads * (seen * (seen + 1) // 2)
-            crossing = crossing + (s.d_kv * s.d_model * seen if layer else 0)
-            skip = seen * s.d_model * s.d_model if s.skips[layer] else 0
-            back = back + s.d_model * vectors[layer] + crossing + skip
+            below = below + d * vectors[layer]
+            if layer:
+                below = below + crossing
+            if s.skips[layer]:
+                below = below + seen * d * d
     return 2 * total
 
 

@@ -81,10 +81,11 @@ def tracer_calls(
     from tracescribe.tracer.local_replacement import replace_locally
     from tracescribe.tracer.prune import PruneSettings, prune
 
-    settings = AttributionSettings(max_feature_nodes=max_feature_nodes)
+    masked = model.zero_positions_of(tokens)
+    settings = AttributionSettings(max_feature_nodes=max_feature_nodes, zero_positions=masked)
 
     def trace() -> Any:
-        replacement = replace_locally(model, transcoders, tokens, settings.zero_positions)
+        replacement = replace_locally(model, transcoders, tokens, masked)
         return trace_replacement(model, replacement, settings)
 
     def pipeline() -> Any:
@@ -99,7 +100,7 @@ def tracer_calls(
 
     def reference_trace() -> Any:
         return reference.attribute(
-            model.hf, tokens, reference_set, max_feature_nodes=max_feature_nodes, zero_positions=settings.zero_positions
+            model.hf, tokens, reference_set, max_feature_nodes=max_feature_nodes, zero_positions=masked
         )
 
     def reference_pipeline() -> Any:

@@ -49,24 +49,11 @@ def show_tracer(bench: TracerBench, as_json: bool) -> None:
     if as_json:
         terminal.print_json(bench.to_json())
         return
-    clock = bench.clock
-    shown = table(
-        "pair",
-        "tokens",
-        "active",
-        "edges",
-        "trace",
-        "+ prune",
-        "of peak",
-        "executed",
-        "peak memory",
-        "ref. trace",
-        "ref. prune",
-        "ref. memory",
-    )
+    clock, console = bench.clock, terminal.stdout()
+    ours = table("pair", "tokens", "active", "edges", "trace", "+ prune", "of peak", "executed", "memory")
     for case in bench.cases:
         memory = case.memory.get(calls.TRACE)
-        shown.add_row(
+        ours.add_row(
             f"{case.kind} {case.n_features}",
             str(case.n_pos),
             str(case.n_active),
@@ -74,24 +61,31 @@ def show_tracer(bench: TracerBench, as_json: bool) -> None:
             f"{case.seconds(clock):.3f} s",
             f"{case.seconds(clock, calls.PIPELINE):.3f} s",
             f"{100 * case.share_of_peak(bench.peak, clock):.0f} %",
-            f"{case.executed_flops / max(1, case.useful_flops):.2f} x",
+            f"{case.executed_flops / max(1, case.useful_flops):.2f}x",
             megabytes(memory.additional) if memory else "-",
-            times(case.ratio(clock, calls.TRACE, calls.REFERENCE_TRACE)),
-            times(case.ratio(clock, calls.PIPELINE, calls.REFERENCE_PIPELINE)),
-            times(case.memory_ratio(calls.TRACE, calls.REFERENCE_TRACE)),
         )
-    console = terminal.stdout()
-    console.print(shown)
-    told = bench.to_json()
-    for row in told["growth"]:
-        if row["exponent"] is not None:
-            console.print(
-                f"{row['kind']} {row['n_features']}: time grows as (tokens x active features) to the power {row['exponent']:.2f}"
+    console.print(ours)
+    if any(calls.REFERENCE_TRACE in case.timings for case in bench.cases):
+        console.print("\nThe reference's figure divided by ours:")
+        compared = table("pair", "tokens", "trace", "+ prune", "memory", "memory + prune")
+        for case in bench.cases:
+            compared.add_row(
+                f"{case.kind} {case.n_features}",
+                str(case.n_pos),
+                times(case.ratio(clock, calls.TRACE, calls.REFERENCE_TRACE)),
+                times(case.ratio(clock, calls.PIPELINE, calls.REFERENCE_PIPELINE)),
+                times(case.memory_ratio(calls.TRACE, calls.REFERENCE_TRACE)),
+                times(case.memory_ratio(calls.PIPELINE, calls.REFERENCE_PIPELINE)),
             )
-    console.print(
-        f"{clock} seconds, medians of {bench.settings.repeats}; {bench.settings.threads} thread(s); peak of a float32 matrix "
-        f"product {bench.peak.rate(clock) / 1e9:.1f} GFLOP/s; ref.: the reference's figure divided by ours"
-    )
+        console.print(compared)
+    console.print()
+    for row in bench.to_json()["growth"]:
+        if row["exponent"] is not None:
+            told = f"time grows as (tokens x active features) ^ {row['exponent']:.2f}"
+            console.print(f"{row['kind']} {row['n_features']}: {told}")
+    n, rate = bench.settings.repeats, bench.peak.rate(clock) / 1e9
+    console.print(f"{clock} seconds, medians of {n}; {bench.settings.threads} thread(s)")
+    console.print(f"peak of a float32 matrix product: {rate:.1f} GFLOP/s; executed: operations per counted one")
 
 
 def times(ratio: float | None) -> str:
