@@ -177,7 +177,7 @@ def _token_ids(nodes: Sequence[ImportedNode], n_pos: int, own: OwnBlock | None, 
 
 
 def _provenance(document: GraphDocument, own: OwnBlock | None) -> Mapping[str, Any]:
-    if own is not None and own.provenance:
+    if own is not None:
         return own.provenance
     return {"model": document.metadata.scan} if isinstance(document.metadata.scan, str) else {}
 
