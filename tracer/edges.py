@@ -90,29 +90,47 @@ class EdgeTable:
         return sums
 
     def inside(self, nodes: BoolArray) -> EdgeTable:
-        """Edges between the chosen nodes, in columns, by target, then source where blocks are given."""
+        """Edges between the chosen nodes, in the same form and order; node indices stay."""
         if self.blocks is None:
-            keep = nodes[self.target] & nodes[self.source]
-            return EdgeTable(self.target[keep], self.source[keep], self.weight[keep])
-        parts = []
+            return self.chosen(nodes[self.target] & nodes[self.source])
+        blocks = []
         for block in self.blocks:
             rows = np.flatnonzero(nodes[block.target])
             if len(rows):
                 columns = np.flatnonzero(nodes[block.source])
-                weight = block.weight[rows][:, columns] if len(columns) < len(block.source) else block.weight[rows]
-                parts.append(_unfold(block.target[rows], block.source[columns], weight))
-        return EdgeTable(*_joined(parts))
+                weight = block.weight if len(rows) == len(block.target) else block.weight[rows]
+                weight = weight if len(columns) == len(block.source) else weight[:, columns]
+                blocks.append(EdgeBlock(block.target[rows], block.source[columns], weight))
+        return EdgeTable.from_blocks(blocks)
+
+    def chosen(self, keep: BoolArray) -> EdgeTable:
+        """The chosen edges, in columns.
+
+        Args:
+            keep: `[n_edges]`.
+        """
+        return EdgeTable(self.target[keep], self.source[keep], self.weight[keep])
+
+    def chosen_in_blocks(self, keep: Sequence[BoolArray]) -> EdgeTable:
+        """The chosen edges, in columns, without unfolding the others.
+
+        Args:
+            keep: for each block, `[n_target, n_source]`.
+        """
+        assert self.blocks is not None, "only for edges in blocks"
+        pairs = zip(self.blocks, keep, strict=True)
+        return EdgeTable(*_joined([_unfold(block, mask) for block, mask in pairs]))
 
     def _unfolded(self) -> Columns:
         if self._columns is None:
             assert self.blocks is not None, "a table has columns or blocks"
-            self._columns = _joined([_unfold(block.target, block.source, block.weight) for block in self.blocks])
+            self._columns = _joined([_unfold(block, block.weight != 0) for block in self.blocks])
         return self._columns
 
 
-def _unfold(target: IntArray, source: NDArray[np.int32], weight: FloatArray) -> Columns:
-    row, column = np.nonzero(weight)
-    return target[row], source[column].astype(np.int64), weight[row, column]
+def _unfold(block: EdgeBlock, keep: BoolArray) -> Columns:
+    row, column = np.nonzero(keep)
+    return block.target[row], block.source[column].astype(np.int64), block.weight[row, column]
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:

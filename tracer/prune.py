@@ -27,6 +27,9 @@ from tracescribe.tracer.graph import (
 NORM_FLOOR = 1e-10
 """Smallest row sum that is divided by (circuit-tracer 0.4.1)."""
 
+SORTED_AT_ONCE = 4096
+"""Scores that are simply sorted to find a cut-off among them."""
+
 MAX_STEPS = 1000
 """Longest path that is followed. Edges climb layers, so a traced graph ends after `n_layers + 2` steps; only a cycle in
 a foreign graph comes this far (circuit-tracer 0.4.1 has the same bound)."""
@@ -170,11 +173,24 @@ def cumulative_influence(influence: DoubleArray) -> FloatArray:
 
 def threshold_score(scores: DoubleArray, share: float) -> float:
     """The score from which on the largest scores together hold `share` of the total; 0 where all are 0."""
-    descending = np.sort(scores)[::-1]
-    total = descending.sum()
+    total = scores.sum(dtype=np.float64)
     if not total > 0:
         return 0.0
-    first = int(np.searchsorted(np.cumsum(descending) / total, share))
+    wanted, found, rest = share * total, 0.0, scores
+    while len(rest) > SORTED_AT_ONCE:  # halve what the cut-off may be in, instead of sorting everything
+        middle = np.partition(rest, len(rest) // 2)[len(rest) // 2]
+        above = rest[rest > middle]
+        if found + above.sum() >= wanted:
+            rest = above
+            continue
+        found += above.sum()
+        equal = int((rest == middle).sum())
+        if found + equal * middle >= wanted:
+            return float(middle)
+        found += equal * middle
+        rest = rest[rest < middle]
+    descending = np.sort(rest)[::-1]
+    first = int(np.searchsorted(found + np.cumsum(descending), wanted))
     return float(descending[first]) if first < len(descending) else 0.0
 
 
@@ -187,43 +203,63 @@ def prune_masks(graph: AttributionGraph, settings: PruneSettings | None = None) 
     Raises:
         AttributionError: the graph has a cycle.
     """
-    edges, influence = graph.edges, node_influence(graph)
-    kept = _prune(graph, influence, settings or PruneSettings())
-    inside = np.flatnonzero(kept.candidates[edges.target] & kept.candidates[edges.source])
+    settings, edges = settings or PruneSettings(), graph.edges
+    candidates = _candidates(graph, node_influence(graph), settings)
+    inside = edges.inside(candidates)
+    scores = _edge_scores(inside, logit_weights(graph), graph.nodes.layer)
+    if inside.blocks is not None:  # the columns hold no zeros
+        scores = [s[block.weight != 0] for s, block in zip(scores, inside.blocks, strict=True)]
+    flat = np.concatenate([s.ravel() for s in scores]) if scores else np.zeros(0)
+    keep = flat >= threshold_score(flat, settings.edge_threshold)
+    nodes, keep = _drop_dangling(inside, candidates, keep, graph.nodes.kind)
+    place = np.flatnonzero(candidates[edges.target] & candidates[edges.source])
     edge_mask, edge_scores = np.zeros(len(edges), dtype=np.bool_), np.zeros(len(edges))
-    edge_mask[inside], edge_scores[inside] = kept.keep, kept.scores
-    return PruneMasks(kept.nodes, edge_mask, edge_scores)
+    edge_mask[place], edge_scores[place] = keep, flat
+    return PruneMasks(nodes, edge_mask, edge_scores)
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """What pruning keeps: nodes whose edges were scored, nodes kept, the scored edges, their scores, and which stay."""
-
-    candidates: BoolArray
-    nodes: BoolArray
-    edges: EdgeTable
-    scores: DoubleArray
-    keep: BoolArray
-
-
-def _prune(graph: AttributionGraph, influence: DoubleArray, settings: PruneSettings) -> _Kept:
+def _candidates(graph: AttributionGraph, influence: DoubleArray, settings: PruneSettings) -> BoolArray:
+    """Nodes that influence keeps, before any edge is looked at; tokens and logits always stay."""
     kind = graph.nodes.kind
     fixed = (kind == NodeKind.EMBEDDING) | (kind == NodeKind.LOGIT)
-    candidates = (influence >= threshold_score(influence, settings.node_threshold)) | fixed
-    edges = graph.edges.inside(candidates)
-    start = logit_weights(graph)
-    share = normalise(edges, graph.n_nodes)
-    flow = _spread(edges, share, start, graph.nodes.layer) + start
-    scores = share * flow[edges.target]
-    keep = scores >= threshold_score(scores, settings.edge_threshold)
-    nodes, keep = _drop_dangling(edges, candidates, keep, fixed, kind == NodeKind.FEATURE)
-    return _Kept(candidates, nodes, edges, scores, keep)
+    return np.asarray((influence >= threshold_score(influence, settings.node_threshold)) | fixed)
 
 
-def _drop_dangling(
-    edges: EdgeTable, nodes: BoolArray, keep: BoolArray, fixed: BoolArray, features: BoolArray
-) -> tuple[BoolArray, BoolArray]:
+def _edge_scores(edges: EdgeTable, start: DoubleArray, layer: IntArray) -> list[DoubleArray]:
+    """Influence that flows through each edge: by block `[n_target, n_source]`, or one array `[n_edges]` of columns."""
+    n_nodes = len(start)
+    if edges.blocks is None:
+        share = normalise(edges, n_nodes)
+        flow = _spread(edges, share, start, layer) + start
+        return [share * flow[edges.target]]
+    row_sums = edges.row_sums(n_nodes)
+    flow = _pass_down_blocks(edges.blocks, row_sums, start, layer, NORM_FLOOR) + start
+    scale = flow / np.maximum(row_sums, NORM_FLOOR)
+    return [np.abs(block.weight) * scale[block.target, None] for block in edges.blocks]
+
+
+def _pruned_edges(
+    graph: AttributionGraph, influence: DoubleArray, settings: PruneSettings
+) -> tuple[BoolArray, EdgeTable]:
+    """Nodes and edges that pruning keeps; only edges that pass the cut-off are ever unfolded."""
+    candidates = _candidates(graph, influence, settings)
+    inside = graph.edges.inside(candidates)
+    scores = _edge_scores(inside, logit_weights(graph), graph.nodes.layer)
+    flat = np.concatenate([s.ravel() for s in scores]) if scores else np.zeros(0)
+    cut_off = threshold_score(flat, settings.edge_threshold)
+    if inside.blocks is None:
+        passed = inside.chosen(scores[0] >= cut_off)
+    else:
+        pairs = zip(inside.blocks, scores, strict=True)
+        passed = inside.chosen_in_blocks([(s >= cut_off) & (block.weight != 0) for block, s in pairs])
+    nodes, keep = _drop_dangling(passed, candidates, np.ones(len(passed), dtype=np.bool_), graph.nodes.kind)
+    return nodes, passed.chosen(keep)
+
+
+def _drop_dangling(edges: EdgeTable, nodes: BoolArray, keep: BoolArray, kind: IntArray) -> tuple[BoolArray, BoolArray]:
     """Drop, until nothing changes, what leads nowhere and features that nothing feeds; returns nodes and edges."""
+    fixed = (kind == NodeKind.EMBEDDING) | (kind == NodeKind.LOGIT)
+    features = kind == NodeKind.FEATURE
     while True:
         has_output = np.bincount(edges.source[keep], minlength=len(nodes)) > 0
         has_input = np.bincount(edges.target[keep], minlength=len(nodes)) > 0
@@ -246,11 +282,9 @@ def prune(graph: AttributionGraph, settings: PruneSettings | None = None) -> Att
     """
     settings = settings or PruneSettings()
     influence = node_influence(graph)
-    pruned = _prune(graph, influence, settings)
-    edges, keep = pruned.edges, pruned.keep
-    kept = EdgeTable(edges.target[keep], edges.source[keep], edges.weight[keep])
+    nodes, kept = _pruned_edges(graph, influence, settings)
     whole = replace(graph.with_influence(cumulative_influence(influence)), edges=kept)
-    return replace(whole.subgraph(pruned.nodes), provenance={**graph.provenance, "pruning": asdict(settings)})
+    return replace(whole.subgraph(nodes), provenance={**graph.provenance, "pruning": asdict(settings)})
 
 
 def graph_scores(graph: AttributionGraph) -> GraphScores:
