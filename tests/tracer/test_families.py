@@ -337,6 +337,17 @@ def test_bfloat16_models_keep_their_dtype_and_nearly_their_logits(family: str, t
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_the_tokenizer_is_the_one_in_the_folder(
+    opened: Callable[[str], tuple[LanguageModel, Passed]], family: str
+) -> None:
+    """Words, as the file says, and not the pieces that are usual for the family."""
+    model, _ = opened(family)
+    assert model.encode("w5 w30  w9").tolist() == [0, 5, 30, 9]
+    assert model.encode("<bos> w5").tolist() == [0, 5]
+    assert [model.token_text(i) for i in (0, 5, 30)] == ["<bos>", "w5", "w30"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_sharded_weights_are_the_same_model(family: str, tmp_path: Path) -> None:
     whole = make_family(tmp_path / "whole", family, seed=2)
     cast(Any, stock(whole)).save_pretrained(tmp_path / "parts", max_shard_size="20KB")
