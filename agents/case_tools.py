@@ -178,9 +178,11 @@ class CaseTools:
         return self._traces[prompt]
 
     def token_of_logit(self, graph: AttributionGraph, index: int) -> str:
-        """Text of an output token: from the model where it is the graph's own, else from the graph file's label."""
-        if self._owns_graph() and self.toolbox.model is not None:
-            return self.toolbox.model.token_text(int(graph.nodes.feature[index]))
+        """Text of an output token: from the model where it is the graph's own, else from the graph's label, which is
+        also where a target made of several logits says what it is."""
+        token, model = int(graph.nodes.feature[index]), self.toolbox.model
+        if self._owns_graph() and model is not None and token < model.vocab_size:
+            return model.token_text(token)
         return output_text(graph, index)
 
     # -- acting -------------------------------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ def attribute_tokens(
     progress("clean run", 1, 1)
     graph = trace_replacement(model, replacement, settings, progress)
     told = dataclasses.asdict(settings) | {"zero_positions": replacement.zero_positions}
+    del told["max_memory"]  # it cuts blocks, not results
     provenance = {
         "model": model.model_id,
         "model_sha256": model.weights_sha256,
@@ -132,6 +133,7 @@ def attribute_tokens(
         "tracer_version": version(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "settings": json.loads(json.dumps(told)),  # tuples become lists, as a file would tell them
+        "position_rule": model.position_rule.reason,
         "seed": None,  # nothing is drawn at random
         **graph.provenance,
     }
