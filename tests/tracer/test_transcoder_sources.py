@@ -281,10 +281,11 @@ def test_a_file_that_shrinks_while_in_use_is_an_error(tmp_path: Path) -> None:
     found = load_transcoders(tmp_path, resident_bytes=0)
     path = tmp_path / "layer_1.safetensors"
     os.truncate(path, path.stat().st_size // 2)
-    for read in (lambda: found.decoder_rows(1, torch.tensor([15])), lambda: found.encode(1, torch.ones(1, 8))):
-        with pytest.raises(TranscoderFormatError, match="became shorter than its header says"):
-            found.encode(0, torch.ones(1, 8))
-            read()
+    found.encode(0, torch.ones(1, 8))
+    with pytest.raises(TranscoderFormatError, match="became shorter than its header says"):
+        found.decoder_rows(1, torch.tensor([15]))
+    with pytest.raises(TranscoderFormatError, match="became shorter than its header says"):
+        found.encode(1, torch.ones(1, 8))
     path.unlink()
     with pytest.raises(TranscoderFormatError, match="cannot be read any more"):
         found.decoder_rows(1, torch.tensor([15]))
