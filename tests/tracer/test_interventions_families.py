@@ -28,7 +28,9 @@ from tracescribe.tracer.edits import (
     ErrorEdit,
     FeatureEdit,
     FeatureShift,
+    How,
     InterventionSettings,
+    StreamPoint,
     scaling,
 )
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode, NodeKind
@@ -99,7 +101,7 @@ def far(found: Tensor, expected: Tensor) -> float:
 def random_rows(opened: Opened, n: int, first: int = 1, seed: int = 0) -> list[list[AnyEdit]]:
     """Rows that mix every kind of edit over layers and positions."""
     rng, clean = np.random.default_rng(seed), opened.clean
-    points = ("resid_pre", "resid_mid", "resid_post")
+    points: tuple[StreamPoint, ...] = ("resid_pre", "resid_mid", "resid_post")
 
     def vector() -> Tensor:
         return torch.from_numpy(rng.normal(size=opened.model.d_model))
@@ -117,7 +119,7 @@ def random_rows(opened: Opened, n: int, first: int = 1, seed: int = 0) -> list[l
             case 3:
                 return DirectionEdit(layer, position, vector(), value, "add", points[int(rng.integers(3))])
             case _:
-                how = "set" if value > 0 else "scale"
+                how: How = "set" if value > 0 else "scale"
                 return DirectionEdit(layer, position, vector(), value, how, points[int(rng.integers(3))])
 
     return [[edit() for _ in range(int(rng.integers(1, 4)))] for _ in range(n)]
@@ -131,7 +133,8 @@ def no_change(opened: Opened) -> list[AnyEdit]:
     along = torch.linspace(-1.0, 1.0, d_model, dtype=torch.float64)
     for layer in range(opened.model.n_layers):
         row += [DirectionEdit(layer, slice(0, None), along, 1.0, "scale", "resid_mid")]
-        for point in ("resid_pre", "resid_post"):
+        edges: tuple[StreamPoint, ...] = ("resid_pre", "resid_post")
+        for point in edges:
             component = float(clean.stream(layer, point)[3] @ along / along.norm())
             row.append(DirectionEdit(layer, 3, along, component, "set", point))
     return row
@@ -229,7 +232,10 @@ def test_edits_do_what_a_second_implementation_does(opened: Opened, mode: str) -
     nodes = opened.nodes()
     silent = FeatureNode(0, 3, next(f for f in range(14) if not clean.activations(0)[3, f]))
     chosen = [nodes[len(nodes) // 5], nodes[len(nodes) // 2], nodes[-2], silent]
-    values = {tuple(node): value for node, value in zip(chosen, (0.0, 2.5, -1.0, 1.5), strict=True)}
+    values = {
+        (node.layer, node.position, node.feature): value
+        for node, value in zip(chosen, (0.0, 2.5, -1.0, 1.5), strict=True)
+    }
     errors = {(0, 2): 0.0, (1, 4): 2.0, (2, 5): -1.0}
     streams = {(layer, 2 + layer): torch.arange(opened.model.d_model).double().cos() for layer in (0, 1)}
     oracle = [
