@@ -209,6 +209,11 @@ class EdgeEnds:
         return f"; active near it: {', '.join(near)}" if near else f"; nothing of layer {layer} is active there"
 
 
+def is_node_id(text: str) -> bool:
+    """Whether a text is spelled like a node id, whether or not there is such a node."""
+    return _NODE_ID.fullmatch(text) is not None
+
+
 def check_order(source: EdgeSource, target: EdgeTarget) -> None:
     """Refuse two nodes between which no edge can run.
 

@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
     from tracescribe.runs.commands.demo import demo
     from tracescribe.runs.commands.doctor import doctor
     from tracescribe.runs.commands.evidence import evidence
+    from tracescribe.runs.commands.explain_edge import explain_edge
     from tracescribe.runs.commands.gold import gold
+    from tracescribe.runs.commands.graph import graph
     from tracescribe.runs.commands.interpret import interpret
     from tracescribe.runs.commands.intervene import intervene
     from tracescribe.runs.commands.models import models
@@ -26,9 +28,11 @@ def register(app: typer.Typer) -> None:
 
     app.command()(demo)
     app.command()(trace)
+    app.command("explain-edge")(explain_edge)
     app.command()(intervene)
     app.command()(interpret)
     app.command()(score)
+    app.add_typer(graph, name="graph")
     app.add_typer(evidence, name="evidence")
     app.add_typer(models, name="models")
     app.add_typer(gold, name="gold")

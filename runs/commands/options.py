@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,5 +21,10 @@ Evidence = Annotated[
     Path | None,
     typer.Option("--evidence", help="Folder of an evidence scan; without it the embedded model's own is used."),
 ]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float64"],
+    typer.Option("--dtype", help="Of the model's weights; bfloat16 is computed with in float32 where sums matter."),
+]
+Device = Annotated[str, typer.Option("--device", help="Where model and transcoders run: cpu, cuda or cuda:N.")]
 EMBEDDED = "embedded"
 """The model and transcoders that ship inside the package."""

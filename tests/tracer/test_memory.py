@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tracer.tiny_pair import TinyShape, make_pair, random_tokens
+from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
 from tracescribe.tracer.errors import SettingError
+from tracescribe.tracer.graph import AttributionGraph, NodeKind
 from tracescribe.tracer.machine_memory import available_memory, resident_memory
 from tracescribe.tracer.memory import TraceSize, format_size, memory_limit, parse_size, plan_memory
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.sweep import EdgeRows, Sweep, Targets
+from tracescribe.tracer.transcoders import TranscoderSet
+
+Pair = tuple[LanguageModel, TranscoderSet]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A random model with random transcoders."""
+    return make_pair(tmp_path_factory.mktemp("pair"), TinyShape())
 
 
 def trace_size(n_layers: int = 3, n_pos: int = 5, n_active: int = 60, seed: int = 0, held: int = 0) -> TraceSize:
@@ -198,3 +215,69 @@ def test_the_default_limit_leaves_a_part_of_the_free_memory() -> None:
     page = os.sysconf("SC_PAGE_SIZE")
     limit, held, free = memory_limit(None), resident_memory(), available_memory()
     assert held + 0.5 * free < limit < held + 0.95 * free + 1000 * page
+
+
+def traced(monkeypatch: pytest.MonkeyPatch, pair: Pair, **settings: Any) -> tuple[AttributionGraph, list[int]]:
+    """A graph, traced by a process that seems to hold nothing, and the sizes of the blocks that it took."""
+    sizes: list[int] = []
+    rows = Sweep.rows
+
+    def recorded(self: Sweep, targets: Targets, batch_size: int) -> Iterator[EdgeRows]:
+        sizes.append(batch_size)
+        return rows(self, targets, batch_size)
+
+    with monkeypatch.context() as patched:
+        for module in ("memory", "expansion"):
+            patched.setattr(f"tracescribe.tracer.{module}.resident_memory", lambda: 0)
+        patched.setattr(Sweep, "rows", recorded)
+        return attribute_tokens(*pair, random_tokens(9, TinyShape()), AttributionSettings(**settings)), sizes
+
+
+def test_less_memory_means_smaller_blocks_and_the_same_graph(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    whole, blocks = traced(monkeypatch, pair, max_memory=10**9)
+    assert min(blocks) == AttributionSettings().batch_size
+    least = _least(monkeypatch, pair)
+    tight, blocks = traced(monkeypatch, pair, max_memory=least)
+    assert max(blocks) <= 2
+    assert tight.node_ids == whole.node_ids
+    assert np.abs(tight.dense() - whole.dense()).max() <= 2e-5 * np.abs(whole.dense()).max()
+    with pytest.raises(SettingError, match=r"the trace needs .* edges .* sweep .*; trace fewer features") as caught:
+        traced(monkeypatch, pair, max_memory=least - 1)
+    advised = re.search(r"--max-feature-nodes (\d+) fits", str(caught.value))
+    assert advised is not None
+    budget = int(advised[1])
+    graph, _ = traced(monkeypatch, pair, max_memory=least - 1, max_feature_nodes=budget)
+    assert len(graph.of_kind(NodeKind.FEATURE)) == budget
+
+
+def test_memory_changes_no_budgeted_graph(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    """With a node budget the features between two estimates of influence are part of the result; blocks are not."""
+    settings = {"max_feature_nodes": 40, "batch_size": 16, "update_interval": 1}
+    whole, _ = traced(monkeypatch, pair, max_memory=10**9, **settings)
+    least = _least(monkeypatch, pair, **settings)
+    tight, blocks = traced(monkeypatch, pair, max_memory=least, **settings)
+    assert max(blocks) < 16
+    assert tight.node_ids == whole.node_ids
+
+
+def test_a_trace_that_cannot_fit_is_refused_before_the_sweep(monkeypatch: pytest.MonkeyPatch, pair: Pair) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError("the sweep began")
+
+    monkeypatch.setattr(Sweep, "rows", never)
+    monkeypatch.setattr("tracescribe.tracer.expansion.resident_memory", lambda: 10**12)
+    with pytest.raises(SettingError, match=r"the trace needs 1 TB of memory \(in use 1 TB.*raise --max-memory to 1.05"):
+        attribute_tokens(*pair, random_tokens(9, TinyShape()), AttributionSettings(max_memory=10**11))
+
+
+def _least(monkeypatch: pytest.MonkeyPatch, pair: Pair, **settings: Any) -> int:
+    """The fewest bytes with which a trace is not refused."""
+    refused, enough = 0, 10**9
+    while enough - refused > 1:
+        middle = (refused + enough) // 2
+        try:
+            traced(monkeypatch, pair, max_memory=max(1, middle), **settings)
+            enough = middle
+        except SettingError:
+            refused = middle
+    return enough
