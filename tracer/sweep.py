@@ -7,8 +7,8 @@ dot products with what was written there are the edges. Three things keep it nea
 - covectors lie position by position, so that no product needs a copy in another order;
 - a target that has just joined stands at one position, so that its first crossing of an attention is the product of a
   pattern row and one vector per head, of rank `n_heads`;
-- tokens are the only sources below the first layer's MLP: they are brought up through its attention once per prompt,
-  and no covector is brought down through it.
+- tokens are the only sources below the first layer's MLP: they are brought up through its attention once per prompt
+  (unless the prompt is so long that this takes much memory), and no covector is brought down through it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ PATTERN_TILE = 64
 left out."""
 
 TOKEN_MAP_BYTES = 64 << 20
-"""Bound on the tokens' images behind the first attention that are kept between blocks; larger ones are made anew."""
+"""Bound on the tokens' images behind the first attention; where they take more, covectors are brought down to the values
+of that attention instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,41 +182,48 @@ class _LayerWeights:
 
 
 class _TokenMap:
-    """What each token adds to the residual stream behind the first attention, by position there."""
+    """What each token adds to the residual stream behind the first attention, by position there.
+
+    Attributes:
+        embeddings: `[n_pos, d_model]`.
+        values: value vectors of the tokens in the first attention, `[n_kv, d_head, n_pos]`.
+        bottom: what constants beside the tokens add behind the first attention, `[n_pos, d_model]`, or None.
+        keep: whether the images of all tokens at all positions fit into `TOKEN_MAP_BYTES`.
+    """
 
     def __init__(self, replacement: LocalReplacement) -> None:
         r, layer = replacement, replacement.layers[0]
         self.embeddings = r.embeddings
-        self.pattern = layer.pattern.flatten(0, 1)
-        self.by_head = _through_values(layer, r.embeddings)
+        self.values = torch.unflatten(layer.v_weight @ r.embeddings.T, 0, (len(layer.pattern), -1))
         self.bottom: Tensor | None = None
         if r.bottom_constants is not None:
-            through = torch.einsum("hqk,hkd->qd", self.pattern, _through_values(layer, r.bottom_constants))
+            by_head = _through_values(layer, r.bottom_constants)
+            through = torch.einsum("hqk,khd->qd", layer.pattern.flatten(0, 1), by_head)
             self.bottom = r.bottom_constants + through
         n_numbers = r.n_pos * (r.n_pos + 1) // 2 * r.embeddings.shape[1]
         self.keep = n_numbers * r.embeddings.element_size() <= TOKEN_MAP_BYTES
-        self.kept: dict[int, Tensor] = {}
+        self._replacement = r
 
-    def at(self, position: int) -> Tensor:
-        """Images of the tokens up to a position, there: `[d_model, position + 1]`."""
-        if position in self.kept:
-            return self.kept[position]
-        until = position + 1
-        weight = self.pattern[:, position, :until]
-        image = torch.einsum("hk,hkd->kd", weight, self.by_head[:, :until])
-        image[position] += self.embeddings[position]
-        found = image.T.contiguous()
-        if self.keep:
-            self.kept[position] = found
-        return found
+    @cached_property
+    def images(self) -> tuple[Tensor, ...]:
+        """For each position, the images there of the tokens up to it: `[d_model, position + 1]`."""
+        layer = self._replacement.layers[0]
+        by_head, pattern = _through_values(layer, self.embeddings), layer.pattern.flatten(0, 1)
+        images = []
+        for position, embedding in enumerate(self.embeddings):
+            weight = pattern[:, position, : position + 1].T[:, None]  # [n_key, 1, n_heads]
+            image = torch.bmm(weight, by_head[: position + 1])[:, 0]
+            image[position] += embedding
+            images.append(image.T.contiguous())
+        return tuple(images)
 
 
 def _through_values(layer: FrozenLayer, stream: Tensor) -> Tensor:
-    """`W_O W_V` of each head on a residual stream `[n_pos, d_model]`: `[n_heads, n_pos, d_model]`."""
+    """`W_O W_V` of each head on a residual stream `[n_pos, d_model]`: `[n_pos, n_heads, d_model]`."""
     n_kv, group = layer.pattern.shape[:2]
     values = torch.unflatten(stream @ layer.v_weight.T, 1, (n_kv, -1))
     out = torch.unflatten(layer.o_weight, 1, (n_kv, group, -1))
-    return torch.einsum("kge,dgje->gjkd", values, out).flatten(0, 1)
+    return torch.einsum("kge,dgje->kgjd", values, out).flatten(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,11 +328,16 @@ class _Block:
 
     def _cross_attention(self, layer: int) -> None:
         """Pull what has joined through an attention and the norm before it."""
+        values = self._onto_values(layer)
+        here = self.covectors[:, : self.joined]
+        here.baddbmm_(values.mT, self.sweep.weights[layer].v.expand(self.n_pos, -1, -1))
+
+    def _onto_values(self, layer: int) -> Tensor:
+        """What has joined as covectors on the value vectors of an attention, `[n_pos, n_kv * d_head, n_joined]`."""
         weights, m, n_pos = self.sweep.weights[layer], self.joined, self.n_pos
         n_heads, (n_kv, d_head) = len(weights.pattern), weights.v_by_head.shape[:2]
-        here = self.covectors[:, :m]
         heads = self.workspace.heads[: n_pos * len(weights.o) * m].view(n_pos, -1, m)
-        torch.bmm(weights.o.expand(n_pos, -1, -1), here.mT, out=heads)
+        torch.bmm(weights.o.expand(n_pos, -1, -1), self.covectors[:, :m].mT, out=heads)
         values = self.workspace.values[: n_pos * len(weights.v) * m].view(n_pos, -1, m)
         by_head, by_kv = heads.view(n_pos, n_heads, -1), values.view(n_pos, n_kv, d_head * m)
         group = n_heads // n_kv
@@ -338,7 +351,7 @@ class _Block:
             for head in range(n_heads):
                 into = by_kv[keys, head // group]
                 into.addmm_(weights.pattern[head, keys, low:high], by_head[low:high, head], beta=min(1, head % group))
-        here.baddbmm_(values.mT, weights.v.expand(n_pos, -1, -1))
+        return values
 
     def _join(self, layer: int, fresh: slice) -> None:
         """Targets that read a layer: crossing its attention, each is a pattern row times one vector per head."""
@@ -357,20 +370,36 @@ class _Block:
             self.covectors[position, start:stop] += self.targets.covector[start:stop]
 
     def _read_tokens(self, fresh: slice) -> None:
-        """Edges from the tokens, brought up through the first attention, and from what stands beside them."""
-        tokens, m = self.sweep.token_map, self.joined
+        """Edges from the tokens, and what stands beside them."""
+        tokens, m, n_pos = self.sweep.token_map, self.joined, self.n_pos
         first = self.sweep.columns.n_columns
-        for position in range(self.n_pos if m else 0):
-            into = self.sums[:m, first : first + position + 1]
-            into.addmm_(self.covectors[position, :m], tokens.at(position))
-        for position, start, stop in self._stretches(fresh):
-            own = self.targets.covector[start:stop]
-            self.sums[start:stop, first : first + position + 1] = own @ tokens.at(position)
+        here, own = self.covectors[:, :m], self.targets.covector[fresh]
+        if m and tokens.keep:  # brought up once per prompt
+            for position in range(n_pos):
+                into = self.sums[:m, first : first + position + 1]
+                into.addmm_(self.covectors[position, :m], tokens.images[position])
+        elif m:
+            into = self.sums[:m, first : first + n_pos]
+            into += torch.bmm(here, tokens.embeddings[:n_pos, :, None])[:, :, 0].T
+            by_key = tokens.values.flatten(0, 1).T[:n_pos, :, None]
+            into += torch.bmm(self._onto_values(0).mT, by_key)[:, :, 0].T
+        if len(own):
+            self.sums[fresh, first : first + n_pos] = self._fresh_tokens(own, self.targets.position[fresh])
         if tokens.bottom is not None:
-            here = self.covectors[:, :m]
-            self.offset[:m] += torch.bmm(here, tokens.bottom[: self.n_pos, :, None]).sum((0, 2))
-            own = self.targets.covector[fresh]
+            self.offset[:m] += torch.bmm(here, tokens.bottom[:n_pos, :, None]).sum((0, 2))
             self.offset[fresh] += (own * tokens.bottom[self.targets.position[fresh]]).sum(1)
+
+    def _fresh_tokens(self, covector: Tensor, position: Tensor) -> Tensor:
+        """Edges from the tokens into targets that read the first layer, `[n, n_pos]`."""
+        weights, tokens, n_pos = self.sweep.weights[0], self.sweep.token_map, self.n_pos
+        n_heads, (n_kv, d_head) = len(weights.pattern), weights.v_by_head.shape[:2]
+        heads = (weights.o @ covector.T).view(n_kv, n_heads // n_kv, d_head, -1)
+        on_values = torch.einsum("gjen,gek->gjnk", heads, tokens.values[..., :n_pos]).flatten(0, 1)
+        edges = (on_values * weights.pattern[:, :n_pos, position].transpose(1, 2)).sum(0)
+        edges[torch.arange(len(edges), device=edges.device), position] += (covector * tokens.embeddings[position]).sum(
+            1
+        )
+        return edges
 
     def _stretches(self, rows: slice) -> Iterator[tuple[int, int, int]]:
         """Neighbouring rows at one position: the position, the first row, and one past the last."""
