@@ -11,6 +11,7 @@ from tracescribe.runs import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tracescribe.runs.scanning import ScanSummary
     from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
@@ -53,10 +54,18 @@ def show_scan(summary: ScanSummary, as_json: bool) -> None:
         return
     console = terminal.stdout()
     console.print(
-        f"{summary.sentences} sentences, {summary.tokens} tokens; "
+        f"{summary.sentences} documents in {summary.windows} windows, {summary.tokens} tokens; "
         f"{summary.live_features} of {summary.features} features fire"
     )
     console.print(terminal.styled(f"evidence: {summary.folder}"), soft_wrap=True)
+
+
+def show_export(n_files: int, folder: Path, as_json: bool) -> None:
+    """Print how many feature files were written, and where to."""
+    if as_json:
+        terminal.print_json({"folder": str(folder), "files": n_files})
+        return
+    terminal.stdout().print(terminal.styled(f"{n_files} feature files: {folder}"), soft_wrap=True)
 
 
 def _effects(effects: Sequence[TokenEffect]) -> str:

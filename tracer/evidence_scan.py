@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,15 @@ def build(
     with only_one(folder / CHECKPOINT):
         checkpoint = Checkpoint.open(folder / CHECKPOINT, plan, scan_plan.keep, transcoders.n_features)
         scan = _Scan(model, transcoders, corpus, scan_plan, checkpoint, progress or (lambda *_: None))
-        if not scan.run(stop_after):
-            return None
+        try:
+            if not scan.run(stop_after):
+                return None
+        except BaseException:
+            if not checkpoint.state.shards:  # nothing to take up again: leave no trace
+                checkpoint.remove()
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
         manifest = finish(
             model, transcoders, checkpoint, scan_plan.sample_tokens, scan_plan.n_effects, folder, plan, scan.tell
         )

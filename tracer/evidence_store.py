@@ -15,6 +15,7 @@ import numpy as np
 
 from tracescribe.tracer.errors import EvidenceError, UnknownIdError
 from tracescribe.tracer.evidence_files import read_scan, write_scan
+from tracescribe.tracer.evidence_manifest import MANIFEST, SAMPLE
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect, sample_by_quantile
 from tracescribe.tracer.graph import FeatureRef, FloatArray, IntArray
 from tracescribe.tracer.scanned_corpus import ScannedCorpus
@@ -178,13 +179,14 @@ class EvidenceStore(ScannedCorpus):
         """Read a saved store.
 
         Args:
-            folder: what `save` wrote.
+            folder: what `save` wrote, or a scan of any size (`evidence_scan`), whose reference sample is read.
             model, transcoders: where both are given, the evidence must be theirs.
 
         Raises:
             EvidenceError: no evidence there, damaged files, or evidence of other weights.
         """
-        scanned = read_scan(folder)
+        sample = folder / SAMPLE
+        scanned = read_scan(sample if (folder / MANIFEST).is_file() and sample.is_dir() else folder)
         store = EvidenceStore(**{f.name: getattr(scanned, f.name) for f in fields(scanned)})
         if model is not None and transcoders is not None:
             store.check(model, transcoders)
