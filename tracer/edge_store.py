@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tracescribe.tracer.edges import BoolArray, DoubleArray, EdgeBlock, EdgeTable, FloatArray, IntArray
 from tracescribe.tracer.sweep import EdgeRows
@@ -69,19 +68,19 @@ class EdgeStore:
         tokens = self.n_active + self.n_layers * self.n_pos + here
         return np.concatenate([features, errors.ravel(), tokens])
 
-    def add(self, rows: EdgeRows, targets: Tensor) -> tuple[DoubleArray, DoubleArray]:
+    def add(self, rows: EdgeRows, targets: IntArray) -> tuple[DoubleArray, DoubleArray]:
         """Keep a block of rows.
 
         Args:
             rows: as the sweep gives them.
-            targets: node numbers of all targets of the sweep's call, of which the block has some.
+            targets: node numbers of all targets of the sweep's call, of which the block has some, `[n]`.
 
         Returns:
             Signed and absolute sum of each row, `[n_block]`.
         """
         group = rows.layer * self.n_pos + rows.position
         _, counts = torch.unique_consecutive(group, return_counts=True)
-        node = targets[rows.index.to(targets.device)].cpu().numpy()
+        node = targets[rows.index.cpu().numpy()]
         signed, absolute = np.empty(len(node)), np.empty(len(node))
         stop = 0
         for count in counts.tolist():

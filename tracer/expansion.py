@@ -127,9 +127,9 @@ class Expansion:
         total = len(self.logits) + budget
         self._expand_logits(total)
         if budget == self.n_active:
-            everything = torch.arange(self.n_active)
+            everything = np.arange(self.n_active)
             self._expand_features(everything, total)
-            return everything.numpy()
+            return everything
         probabilities = np.array([target.probability for target in self.logits], dtype=np.float32)
         visited = np.zeros(0, dtype=np.int64)
         while len(visited) < budget:  # the most influential through the rows known so far
@@ -137,7 +137,7 @@ class Expansion:
             score[visited] = -1.0
             n = min(self.settings.update_interval * self.settings.batch_size, budget - len(visited))
             chosen = np.argsort(-score, kind="stable")[:n]
-            self._expand_features(torch.from_numpy(chosen), total)
+            self._expand_features(chosen, total)
             visited = np.concatenate([visited, chosen])
         return np.sort(visited)
 
@@ -155,15 +155,15 @@ class Expansion:
         if final.bias is not None:
             constant = constant + on_output @ final.bias.to(on_output.dtype)
         values = on_output @ r.final_normed + unembedding_bias
-        self._expand(targets, torch.arange(n) + self.store.n_sources, constant, values, total)
+        self._expand(targets, np.arange(n) + self.store.n_sources, constant, values, total)
 
-    def _expand_features(self, index: Tensor, total: int) -> None:
+    def _expand_features(self, index: IntArray, total: int) -> None:
         r = self.replacement
-        here = index.to(r.active.device)
+        here = torch.from_numpy(index).to(r.active.device)
         targets = Targets(r.active[here, 0], r.active[here, 1], r.readers[here])
         self._expand(targets, index, r.reader_bias[here], r.activations[here], total)
 
-    def _expand(self, targets: Targets, nodes: Tensor, constant: Tensor, values: Tensor, total: int) -> None:
+    def _expand(self, targets: Targets, nodes: IntArray, constant: Tensor, values: Tensor, total: int) -> None:
         """Keep the rows of `targets`, which are the nodes `nodes` of the store.
 
         Args:
@@ -177,7 +177,7 @@ class Expansion:
             signed, absolute = self.store.add(rows, nodes)
             bias = (rows.constant + constant[rows.index]).cpu().numpy()
             self._check(signed, absolute, bias, values[rows.index].cpu().numpy())
-            self.bias[nodes[rows.index.cpu()].numpy()] = bias
+            self.bias[nodes[rows.index.cpu().numpy()]] = bias
             self.done += len(rows.index)
             if self.progress is not None:
                 self.progress("sweep", self.done, total)
