@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from tests.tracer.autograd_oracle import (
     read_values,
     trace_by_autograd,
 )
-from tests.tracer.dense_reference import Counts
+from tests.tracer.dense_reference import Counts, Pruned
 from tests.tracer.tiny_families import VOCAB_SIZE, write_family
 from tests.tracer.tiny_transcoders import TranscoderShape, write_transcoders
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
 from tracescribe.tracer.models import LanguageModel, load_model
+from tracescribe.tracer.prune import PruneSettings, prune, prune_masks
 from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
 
 EXACT = 1e-9
@@ -151,8 +151,18 @@ def faults(graph: AttributionGraph, oracle: OracleGraph, kept: NDArray[np.int64]
     return [f"{name} differ by {error:.1e}" for name, error in found.items() if not error <= allowed[name]]
 
 
-def rebound(model: LanguageModel) -> LanguageModel:
-    """The same module, described anew by its adapter."""
-    from tracescribe.tracer import architectures
-
-    return dataclasses.replace(model, architecture=architectures.bind_architecture(model.architecture.family, model.hf))
+def wrongly_pruned(graph: AttributionGraph, settings: PruneSettings, expected: Pruned) -> list[str]:
+    """In what pruning, by masks and by itself, differs from its definition; empty if in nothing."""
+    masks, found = prune_masks(graph, settings), list[str]()
+    edges = np.zeros_like(expected.edges)
+    edges[graph.edges.target[masks.edges], graph.edges.source[masks.edges]] = True
+    if (masks.nodes != expected.nodes).any() or (edges != expected.edges).any():
+        found.append(f"the masks of {settings} differ")
+    pruned = prune(graph, settings)
+    place = np.flatnonzero(expected.nodes)
+    if pruned.node_ids != tuple(graph.node_ids[i] for i in place):
+        return [*found, f"the nodes that {settings} keeps differ"]
+    kept = np.where(expected.edges, dense(graph), 0)[np.ix_(place, place)]
+    if (dense(pruned) != kept).any():
+        found.append(f"the edges that {settings} keeps differ")
+    return found

@@ -12,13 +12,13 @@ import torch
 
 from tests.tracer import dense_reference
 from tests.tracer.autograd_oracle import open_hugging_face, read_transcoders, trace_by_autograd
-from tests.tracer.exact_cases import EXACT, Case, dense, faults, make_case, node_counts, relative
+from tests.tracer.exact_cases import EXACT, Case, dense, faults, make_case, node_counts, relative, wrongly_pruned
 from tests.tracer.tiny_families import FAMILIES
 from tests.tracer.tiny_transcoders import TranscoderShape
 from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
 from tracescribe.tracer.graph import NodeKind
 from tracescribe.tracer.local_replacement import replace_locally
-from tracescribe.tracer.prune import PruneSettings, prune_masks
+from tracescribe.tracer.prune import PruneSettings
 
 KINDS = {
     "CLT, ReLU": TranscoderShape("clt", "relu", silent_position=4),
@@ -106,11 +106,8 @@ def test_pruning_scores_and_a_node_budget_follow_from_the_edges(place: Path, fam
     expected = dense_reference.cumulative(adjacency, counts, probabilities)
     assert relative(graph.nodes.influence, expected) < 1e-5
     for thresholds in ((0.8, 0.98), (0.95, 0.6)):
-        masks = prune_masks(graph, PruneSettings(*thresholds))
         pruned = dense_reference.prune(adjacency, counts, probabilities, *thresholds)
-        edges = np.zeros_like(pruned.edges)
-        edges[graph.edges.target[masks.edges], graph.edges.source[masks.edges]] = True
-        assert (masks.nodes == pruned.nodes).all() and (edges == pruned.edges).all()
+        assert wrongly_pruned(graph, PruneSettings(*thresholds), pruned) == []
         assert 0 < pruned.edges.sum() < np.count_nonzero(adjacency)
     settings = AttributionSettings(max_feature_nodes=30, batch_size=3, update_interval=2)
     kept = dense_reference.within_budget(adjacency, counts, probabilities, budget=30, step=6)
@@ -127,6 +124,19 @@ def test_masked_positions_are_a_setting(place: Path, family: str, zero_positions
     graph = attribute_tokens(*case.open(), case.tokens, settings)
     assert faults(graph, case.oracle(zero_positions=zero_positions)) == []
     assert int(graph.nodes.position[graph.of_kind(NodeKind.FEATURE)].min()) == zero_positions
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2"])
+def test_prompts_longer_than_the_tiles_of_a_pattern(place: Path, family: str) -> None:
+    """Sliding windows of 4 leave whole tiles of the pattern empty; positions at the edges of tiles count all the same."""
+    folder = place / f"long {family}"
+    folder.mkdir()
+    shape = TranscoderShape("clt", "relu", n_features=3, share=0.1)
+    case = make_case(folder, family, shape, n_pos=133, seed=1, max_position_embeddings=256)
+    settings = AttributionSettings(max_n_logits=2)
+    graph, oracle = attribute_tokens(*case.open(), case.tokens, settings), case.oracle(max_n_logits=2)
+    assert len(oracle.active) > 100
+    assert faults(graph, oracle) == []
 
 
 def test_float32_differs_by_rounding_alone(place: Path) -> None:

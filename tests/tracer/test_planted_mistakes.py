@@ -16,14 +16,15 @@ import pytest
 
 from tests.tracer import dense_reference
 from tests.tracer.autograd_oracle import OracleGraph
-from tests.tracer.exact_cases import EXACT, Case, faults, make_case, node_counts, relative
+from tests.tracer.exact_cases import EXACT, Case, faults, make_case, node_counts, relative, wrongly_pruned
 from tests.tracer.planting import Mistake, plant
 from tests.tracer.tiny_transcoders import TranscoderShape
 from tracescribe.tracer import expansion
 from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
+from tracescribe.tracer.edges import EdgeTable
 from tracescribe.tracer.errors import TracescribeError
 from tracescribe.tracer.local_replacement import replace_locally
-from tracescribe.tracer.prune import PruneSettings, prune_masks
+from tracescribe.tracer.prune import PruneSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +99,10 @@ def wrong_in(known: Known) -> list[str]:
     scores = (graph.scores.replacement, graph.scores.completeness)
     if not relative(scores, known.scores) < 1e-6 or not relative(graph.nodes.influence, known.cumulative) < 1e-5:
         found.append("scores or influence differ")
-    for thresholds, expected in zip(THRESHOLDS, known.pruned, strict=True):
-        masks = prune_masks(graph, PruneSettings(*thresholds))
-        edges = np.zeros_like(expected.edges)
-        edges[graph.edges.target[masks.edges], graph.edges.source[masks.edges]] = True
-        if (masks.nodes != expected.nodes).any() or (edges != expected.edges).any():
-            found.append(f"pruning at {thresholds} differs")
+    columns = EdgeTable(graph.edges.target, graph.edges.source, graph.edges.weight)
+    for form, same in (("blocks", graph), ("columns", dataclasses.replace(graph, edges=columns))):
+        for thresholds, expected in zip(THRESHOLDS, known.pruned, strict=True):
+            found += [f"{form}: {fault}" for fault in wrongly_pruned(same, PruneSettings(*thresholds), expected)]
     settings = dataclasses.replace(known.settings, max_feature_nodes=40, batch_size=4, update_interval=2)
     budgeted = faults(attribute_tokens(model, transcoders, case.tokens, settings), oracle, np.array(known.budgeted))
     found += [f"with a node budget, {fault}" for fault in budgeted if not fault.startswith("bias")]
@@ -204,10 +203,15 @@ MISTAKES = [
     Mistake("logits of equal weight", "prune:logit_weights", "probabilities if probabilities.any() else 1.0", "1.0"),
     Mistake("least influential first", "prune:cumulative_influence", "np.argsort(-influence", "np.argsort(influence"),
     Mistake("cut-off one place early", "prune:threshold_score", "descending[first]", "descending[first - 1]"),
-    Mistake("tokens and logits can be pruned", "prune:_prune", " | fixed", ""),
-    Mistake("edges scored by the influence before pruning", "prune:_prune", "_spread(edges, share, start, graph.nodes.layer) + start", "influence + start"),
-    Mistake("edges scored by their source", "prune:_prune", "flow[edges.target]", "flow[edges.source]"),
-    Mistake("edges into logits without weight", "prune:_prune", "graph.nodes.layer) + start", "graph.nodes.layer)"),
+    Mistake("tokens and logits can be pruned", "prune:_candidates", " | fixed", ""),
+    Mistake("edges scored without normalised rows", "prune:_edge_scores", "scale = flow / np.maximum(row_sums, NORM_FLOOR)", "scale = flow"),
+    Mistake("edges scored by their source", "prune:_edge_scores", "scale[block.target, None]", "scale[block.source]"),
+    Mistake("edges in columns scored by their source", "prune:_edge_scores", "flow[edges.target]", "flow[edges.source]"),
+    Mistake("edges in columns not normalised", "prune:normalise", "weight / np.maximum(row_sum, floor)[edges.target]", "weight"),
+    Mistake("signed edges in columns", "prune:normalise", "np.abs(edges.weight)", "np.asarray(edges.weight)"),
+    Mistake("columns from the bottom up", "prune:_pass_down", "total[target[first:last]]", "start[target[first:last]]"),
+    Mistake("the cut-off does not bind", "prune:_pruned_edges", "(s >= cut_off)", "(s >= 0)"),
+    Mistake("edges into logits without weight", "prune:_edge_scores", "NORM_FLOOR) + start", "NORM_FLOOR)"),
     Mistake("errors dropped for want of an input", "prune:_drop_dangling", "(~features | has_input)", "(fixed | has_input)"),
     Mistake("features without an input stay", "prune:_drop_dangling", "& (~features | has_input)", ""),
     Mistake("dangling nodes dropped once only", "prune:_drop_dangling", "if (remaining == nodes).all():", "if True:"),
@@ -220,7 +224,7 @@ MISTAKES = [
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tracer does not look at its own sums."""
-    monkeypatch.setattr(expansion, "CONSERVATION_TOLERANCE", float("inf"))
+    monkeypatch.setattr(expansion.Expansion, "_check", lambda *rows: None)
 
 
 @pytest.mark.usefixtures("unchecked")

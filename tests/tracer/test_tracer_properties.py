@@ -253,6 +253,26 @@ def test_a_higher_node_threshold_lets_more_nodes_in(
     assert (admitted[1] | ~admitted[0]).all()
 
 
+@given(
+    scores=st.lists(st.one_of(st.floats(0, 1e6), st.sampled_from([0.0, 1.0, 2.0])), min_size=1, max_size=60),
+    share=SHARES,
+    at_once=st.sampled_from([1, 5, 1 << 20]),
+)
+@laws(200)
+def test_a_cut_off_is_the_largest_above_which_the_share_is_held(
+    scores: list[float], share: float, at_once: int
+) -> None:
+    """Whether all scores are sorted at once or halved until few are left."""
+    values = np.array(scores)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tracescribe.tracer.prune.SORTED_AT_ONCE", at_once)
+        cut_off = threshold_score(values, share)
+    wanted = share * values.sum()
+    assert values[values >= cut_off].sum() >= wanted * (1 - 1e-12)
+    assert values[values > cut_off].sum() <= wanted * (1 + 1e-12)
+    assert cut_off in (0.0, *scores)
+
+
 @given(graph=graphs(), node_share=SHARES, edge_share=SHARES)
 @laws(150)
 def test_what_is_kept_hangs_together(graph: AttributionGraph, node_share: float, edge_share: float) -> None:
