@@ -8,14 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.tracer import transcoder_writers as writers
+from tests.tracer.tiny_pair import TinyShape, random_tokens, write_model
 from tests.tracer.transcoder_writers import Weights, draw
+from tracescribe.tracer.attribution import attribute_tokens
 from tracescribe.tracer.errors import TranscoderFormatError
+from tracescribe.tracer.graph import AttributionGraph, NodeKind
+from tracescribe.tracer.models import load_model
 from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
 
 Writer = Callable[[Path, list[Weights]], None]
@@ -354,3 +359,44 @@ def test_the_hash_follows_content_and_place_in_the_set(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     writers.scope_1(tmp_path / "c", swapped)
     assert load_transcoders(tmp_path / "c").sha256 not in hashes
+
+
+def npz_listed(folder: Path, layers: list[Weights]) -> None:
+    """Gemma Scope's archives, listed by circuit-tracer's configuration, which names the hooks."""
+    writers.scope_1_compressed(folder, layers)
+    names = [f"layer_{n}/width_16k/average_l0_{40 + n}/params.npz" for n in range(len(layers))]
+    writers.write_config(folder, "transcoder_set", transcoders=names)
+
+
+SAME_GRAPH: list[tuple[list[Writer], list[Weights]]] = [
+    (
+        [writers.circuit_tracer, writers.circuit_tracer_listed, writers.scope_2, writers.sae_lens, writers.state_dicts],
+        draw((20, 24, 17), 16, jump=True, skip=True),
+    ),
+    ([writers.circuit_tracer, npz_listed, writers.sae_lens], draw((20, 24, 17), 16, jump=True)),
+    (
+        [writers.cross_layer, writers.scope_2_cross_layer, writers.scope_2_cross_layer_listed],
+        draw((20, 24, 17), 16, cross_layer=True, jump=True),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", range(len(SAME_GRAPH)))
+def test_the_same_weights_give_the_same_graph(tmp_path: Path, case: int) -> None:
+    (tmp_path / "model").mkdir()
+    write_model(tmp_path / "model", TinyShape())
+    model = load_model(tmp_path / "model")
+    formats, layers = SAME_GRAPH[case]
+    graphs: list[AttributionGraph] = []
+    for n, write in enumerate(formats):
+        (tmp_path / str(n)).mkdir()
+        write(tmp_path / str(n), layers)
+        transcoders = load_transcoders(tmp_path / str(n), resident_bytes=0 if n % 2 else 1 << 20)
+        graphs.append(attribute_tokens(model, transcoders, random_tokens(7, TinyShape())))
+    first = graphs[0]
+    assert len(first.of_kind(NodeKind.FEATURE)) > 20
+    for other in graphs[1:]:
+        assert np.array_equal(first.dense(), other.dense()), "bit for bit"
+        for column in ("kind", "layer", "position", "feature", "activation", "influence"):
+            found, expected = np.asarray(getattr(other.nodes, column)), np.asarray(getattr(first.nodes, column))
+            assert np.array_equal(found.astype(float), expected.astype(float), equal_nan=True), column

@@ -16,6 +16,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -145,7 +146,7 @@ def _header(content: bytes, rng: random.Random) -> bytes:
         header = json.loads(content[8 : 8 + length])
         name = rng.choice(sorted(header))
         entry = header[name]
-        huge = rng.choice((1 << 31, 1 << 40, 1 << 63, 10**30, -1, 0, 1.5, "4", None, True, [], 3))
+        huge: Any = rng.choice((1 << 31, 1 << 40, 1 << 63, 10**30, -1, 0, 1.5, "4", None, True, [], 3))
         way = rng.randrange(7)
         if way == 0:
             entry["shape"][rng.randrange(len(entry["shape"]))] = huge

@@ -148,9 +148,9 @@ def test_listed_files_come_from_the_hub(cache: Path, tmp_path: Path) -> None:
         target.mkdir()
         (tmp_path / "plain" / f"layer_{n}.safetensors").rename(target / "w.safetensors")
         names.append(f"hf://org/layer{n}/deep/w.safetensors?revision={str(n) * 40}")
-    writers._config(tmp_path / "plain", "transcoder_set", transcoders=names)
+    writers.write_config(tmp_path / "plain", "transcoder_set", transcoders=names)
     expect_weights(load_transcoders(tmp_path / "plain"), layers)
-    writers._config(tmp_path / "plain", "transcoder_set", transcoders=[*names, "hf://org/none/w.safetensors"])
+    writers.write_config(tmp_path / "plain", "transcoder_set", transcoders=[*names, "hf://org/none/w.safetensors"])
     with pytest.raises(TranscoderFormatError, match="'hf://org/none/w.safetensors' is not in the local cache"):
         load_transcoders(tmp_path / "plain")
 
@@ -173,7 +173,7 @@ def test_addresses_that_lead_elsewhere_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "..\\x", "C:/x", "a/..", "x\0"])
 def test_listed_files_stay_in_the_folder(tmp_path: Path, name: str) -> None:
-    writers._config(tmp_path, "transcoder_set", transcoders=[name])
+    writers.write_config(tmp_path, "transcoder_set", transcoders=[name])
     with pytest.raises(TranscoderFormatError, match="lies outside the folder"):
         load_transcoders(tmp_path)
 
@@ -193,11 +193,11 @@ class Marker:
 
 def write_checkpoint(folder: Path, content: object, **settings: Any) -> None:
     torch.save(content, folder / "layer_0.pt", **settings)
-    writers._config(folder, "transcoder_set")
+    writers.write_config(folder, "transcoder_set")
 
 
 def plain_state() -> dict[str, Any]:
-    return writers._plain(draw((12,))[0])
+    return writers.plain(draw((12,))[0])
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -249,7 +249,7 @@ def test_anything_but_a_state_dict_is_refused(tmp_path: Path, content: object, m
 
 def test_square_matrices_of_a_state_dict_are_refused_unless_linear(tmp_path: Path) -> None:
     (layer,) = draw((8,))
-    write_checkpoint(tmp_path, writers._plain(layer))
+    write_checkpoint(tmp_path, writers.plain(layer))
     with pytest.raises(TranscoderFormatError, match="W_enc is square, and nothing says which way it lies"):
         load_transcoders(tmp_path)
     state = {"encoder.weight": layer.encoder, "encoder.bias": layer.encoder_bias}
@@ -294,7 +294,7 @@ def test_a_file_that_shrinks_while_in_use_is_an_error(tmp_path: Path) -> None:
 def test_numbers_that_are_not_finite_are_found_when_read(tmp_path: Path) -> None:
     layers = draw()
     writers.circuit_tracer(tmp_path, layers)
-    broken = writers._plain(layers[1])
+    broken = writers.plain(layers[1])
     broken["W_skip"] = torch.full((8, 8), float("nan"))
     save_file(broken, tmp_path / "layer_1.safetensors")
     with pytest.raises(TranscoderFormatError, match="layer_1.safetensors: W_skip is not finite"):

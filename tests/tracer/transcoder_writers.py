@@ -67,7 +67,7 @@ def draw(
     ]
 
 
-def _config(folder: Path, kind: str, **more: Any) -> None:
+def write_config(folder: Path, kind: str, **more: Any) -> None:
     config = {
         "model_name": "tiny",
         "model_kind": kind,
@@ -82,7 +82,7 @@ def _present(tensors: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     return {key: tensor.contiguous() for key, tensor in tensors.items() if tensor is not None}
 
 
-def _plain(layer: Weights) -> dict[str, Tensor]:
+def plain(layer: Weights) -> dict[str, Tensor]:
     """circuit-tracer's names and orientation."""
     return _present(
         {
@@ -99,7 +99,7 @@ def _plain(layer: Weights) -> dict[str, Tensor]:
 def _scope(layer: Weights) -> dict[str, Tensor]:
     """Gemma Scope 1's and SAELens' names and orientation."""
     tensors = {"W_enc": layer.encoder.T, "threshold": layer.threshold, "W_skip": layer.skip}
-    return _present(_plain(layer) | tensors | {"activation_function.threshold": None})
+    return _present(plain(layer) | tensors | {"activation_function.threshold": None})
 
 
 def _lower(layer: Weights, decoder: Tensor) -> dict[str, Tensor]:
@@ -119,8 +119,8 @@ def _lower(layer: Weights, decoder: Tensor) -> dict[str, Tensor]:
 def circuit_tracer(folder: Path, layers: Sequence[Weights], **more: Any) -> None:
     """`layer_{l}.safetensors` beside `config.yaml`."""
     for n, layer in enumerate(layers):
-        save_file(_plain(layer), folder / f"layer_{n}.safetensors")
-    _config(folder, "transcoder_set", **more)
+        save_file(plain(layer), folder / f"layer_{n}.safetensors")
+    write_config(folder, "transcoder_set", **more)
 
 
 def circuit_tracer_listed(folder: Path, layers: Sequence[Weights]) -> None:
@@ -128,8 +128,8 @@ def circuit_tracer_listed(folder: Path, layers: Sequence[Weights]) -> None:
     names = [f"parts/{len(layers) - n:02d}/weights" for n in range(len(layers))]
     for name, layer in zip(names, layers, strict=True):
         (folder / name).parent.mkdir(parents=True)
-        save_file(_plain(layer), folder / name)
-    _config(folder, "transcoder_set", transcoders=names)
+        save_file(plain(layer), folder / name)
+    write_config(folder, "transcoder_set", transcoders=names)
 
 
 def circuit_tracer_in_sub_folder(folder: Path, layers: Sequence[Weights]) -> None:
@@ -141,13 +141,13 @@ def circuit_tracer_in_sub_folder(folder: Path, layers: Sequence[Weights]) -> Non
 def cross_layer(folder: Path, layers: Sequence[Weights], **more: Any) -> None:
     """circuit-tracer's `W_enc_{l}` and `W_dec_{l}`."""
     for n, layer in enumerate(layers):
-        plain = _plain(layer)
+        stored = plain(layer)
         if layer.threshold is not None:
-            plain["threshold"] = plain.pop("activation_function.threshold")
-        del plain["W_dec"]
-        save_file({f"{key}_{n}": tensor for key, tensor in plain.items()}, folder / f"W_enc_{n}.safetensors")
+            stored["threshold"] = stored.pop("activation_function.threshold")
+        del stored["W_dec"]
+        save_file({f"{key}_{n}": tensor for key, tensor in stored.items()}, folder / f"W_enc_{n}.safetensors")
         save_file({f"W_dec_{n}": layer.decoder.contiguous()}, folder / f"W_dec_{n}.safetensors")
-    _config(folder, "cross_layer_transcoder", **more)
+    write_config(folder, "cross_layer_transcoder", **more)
 
 
 def _padded(layers: Sequence[Weights], n: int) -> Tensor:
@@ -169,7 +169,7 @@ def scope_2_cross_layer_listed(folder: Path, layers: Sequence[Weights]) -> None:
     """The same files, listed by circuit-tracer's configuration."""
     for n, layer in enumerate(layers):
         save_file(_lower(layer, _padded(layers, n)), folder / f"part_{n}.safetensors")
-    _config(folder, "cross_layer_transcoder", transcoders=[f"part_{n}.safetensors" for n in range(len(layers))])
+    write_config(folder, "cross_layer_transcoder", transcoders=[f"part_{n}.safetensors" for n in range(len(layers))])
 
 
 def scope_1(folder: Path, layers: Sequence[Weights], save: Callable[..., None] = np.savez) -> None:
@@ -215,7 +215,7 @@ def sparsify(folder: Path, layers: Sequence[Weights], *, k: int = 3, **more: Any
     for n, layer in enumerate(layers):
         inner = folder / f"layers.{n}.mlp"
         inner.mkdir()
-        tensors = _plain(layer)
+        tensors = plain(layer)
         tensors |= {"encoder.weight": tensors.pop("W_enc"), "encoder.bias": tensors.pop("b_enc")}
         save_file(tensors, inner / "sae.safetensors")
         config = {"activation": "topk", "k": k, "d_in": layer.encoder.shape[1], "expansion_factor": 32}
@@ -248,7 +248,7 @@ def sae_lens(folder: Path, layers: Sequence[Weights]) -> None:
 def state_dicts(folder: Path, layers: Sequence[Weights]) -> None:
     """`layer_{l}.pt`: by turns features first, features last, and as linear modules inside a checkpoint."""
     for n, layer in enumerate(layers):
-        tensors: dict[str, Any] = _plain(layer)
+        tensors: dict[str, Any] = plain(layer)
         if n % 3 == 1:
             tensors["W_enc"] = layer.encoder.T.contiguous()
         elif n % 3 == 2:
@@ -256,4 +256,4 @@ def state_dicts(folder: Path, layers: Sequence[Weights]) -> None:
             state |= {"decoder.weight": tensors.pop("W_dec").T, "decoder.bias": tensors.pop("b_dec")}
             tensors = {"state_dict": state | tensors, "step": 12, "settings": {"lr": 1e-3, "layers": [n], "name": None}}
         torch.save(tensors, folder / f"layer_{n}.pt")
-    _config(folder, "transcoder_set")
+    write_config(folder, "transcoder_set")
