@@ -104,7 +104,7 @@ class CleanRun:
         check_node(self, node)
         if node.position < self.masked(zero_positions):
             return 0.0
-        return float(self.activations_at(node.layer, torch.tensor([node.position]))[0, node.feature])
+        return float(self.activations_at(node.layer, torch.tensor([node.position], device="cpu"))[0, node.feature])
 
     def encode(self, layer: int, x: Tensor) -> Tensor:
         """Activations of a layer's features for values at its read point, `[..., d_model]` to `[..., n_features]`."""

@@ -185,9 +185,9 @@ def compile_rows(
     )
     return EditPlan(
         n_rows=len(rows),
-        order=torch.tensor(order),
-        first_position=torch.tensor([keys[given][1] for given in order]),
-        first_block=torch.tensor([keys[given][0] for given in order]),
+        order=torch.tensor(order, device="cpu"),
+        first_position=torch.tensor([keys[given][1] for given in order], device="cpu"),
+        first_block=torch.tensor([keys[given][0] for given in order], device="cpu"),
         edits=edits,
     )
 
@@ -250,7 +250,9 @@ def _error_changes(
     layer: int, edits: list[tuple[int, int, ErrorEdit]], clean: CleanRun, zero_positions: int
 ) -> list[Tensor]:
     """What each edit adds at the layer's write point, `[d_model]` each."""
-    places, inverse = torch.unique(torch.tensor([position for _, position, _ in edits]), return_inverse=True)
+    places, inverse = torch.unique(
+        torch.tensor([position for _, position, _ in edits], device="cpu"), return_inverse=True
+    )
     errors = clean.errors(layer, places, zero_positions)
     changes = []
     for (_, _, edit), place in zip(edits, inverse.tolist(), strict=True):
@@ -270,7 +272,7 @@ def _direction_change(edit: DirectionEdit, clean: CleanRun) -> tuple[Tensor, flo
 
 def _layer_edits(layer: int, edits: list[tuple[int, FeatureNode, _Change]], clean: CleanRun) -> LayerEdits:
     device, wide = clean.model.device, clean.model.compute_dtype
-    features = torch.tensor([node.feature for _, node, _ in edits])
+    features = torch.tensor([node.feature for _, node, _ in edits], device="cpu")
     unique, slot = torch.unique(features, return_inverse=True)
     return LayerEdits(
         row=torch.tensor([row for row, _, _ in edits], device=device),
