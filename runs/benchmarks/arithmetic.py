@@ -92,7 +92,7 @@ def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int) -> int:
     # vectors[l, q]: what is written to layer l at positions 0..q
     fired = np.zeros((s.n_layers, s.n_pos), dtype=np.int64)
     np.add.at(fired, (features[:, 0], features[:, 1]), 1)
-    written = fired.cumsum(0) if s.writes_above else fired
+    written = fired.cumsum(0) if s.writes_above else fired.copy()
     written[:, s.zero_positions :] += 1  # the error
     vectors = written.cumsum(1)
     d, h, k = s.d_model, s.d_heads, s.d_kv

@@ -1,8 +1,8 @@
-"""`tracescribe bench interventions`: many single-feature ablations, batched and one by one, and whether they agree.
+"""`tracescribe bench interventions`: many single-feature edits, batched and one by one, and whether they agree.
 
-Three ways: all rows in one call; one call for each row, sharing the clean run; and for each row a whole forward pass of
-the bare Hugging Face model with the feature's decoder vectors taken away at their write points, which shares nothing
-and uses none of the intervention code.
+Active features are ablated; where the prompt has too few of them, others are switched on. Three ways: all rows in one call; one call for each row, sharing the clean run; and for each row a whole forward pass of
+the bare Hugging Face model with a multiple of the feature's decoder vectors added at their write points, which shares
+nothing and uses none of the intervention code.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from tracescribe.runs.benchmarks.figures import Figure, FigureBench
 from tracescribe.runs.benchmarks.machine import describe_machine, use_threads
 from tracescribe.runs.benchmarks.measuring import clock_of, time_alternating
 from tracescribe.runs.benchmarks.tracing import Progress
+from tracescribe.tracer.errors import SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tracescribe.tracer.clean_run import CleanRun
+    from tracescribe.tracer.edits import FeatureEdit
     from tracescribe.tracer.graph import FeatureNode
     from tracescribe.tracer.models import LanguageModel
     from tracescribe.tracer.module_hooks import Hook
     from tracescribe.tracer.transcoders import TranscoderSet
+
+SWITCHED_ON = 1.0
+"""Activation to which an inactive feature is set: about what active ones of the embedded model have."""
 
 PROMPT = "the capital of the state containing Dallas is"
 """The best-known two-hop prompt, in the embedded model's vocabulary."""
@@ -29,10 +35,10 @@ PROMPT = "the capital of the state containing Dallas is"
 def bench_interventions(
     n_rows: int = 64, *, prompt: str = PROMPT, threads: int = 1, repeats: int = 3, progress: Progress | None = None
 ) -> FigureBench:
-    """Time ablations of active features on the embedded model; features are taken anew where there are too few.
+    """Time single-feature edits on the embedded model.
 
     Args:
-        n_rows: ablations, one feature each.
+        n_rows: edits, one feature each, all of different features or positions.
         prompt: in the embedded model's vocabulary.
         threads: torch threads.
         repeats: timed calls of each way.
@@ -41,7 +47,8 @@ def bench_interventions(
     import torch
 
     from tracescribe.tracer.clean_run import clean_run
-    from tracescribe.tracer.edits import InterventionSettings, ablation
+    from tracescribe.tracer.edits import InterventionSettings
+    from tracescribe.tracer.graph import FeatureNode
     from tracescribe.tracer.interventions import intervene
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.transcoders import load_transcoders
@@ -49,9 +56,10 @@ def bench_interventions(
     model, transcoders = load_model("embedded"), load_transcoders("embedded")
     tokens = model.encode(prompt)
     clean = clean_run(model, transcoders, tokens)
-    active = active_features(model, transcoders, tokens)
-    nodes = [active[i % len(active)] for i in range(n_rows)]
-    rows = [ablation([node]) for node in nodes]
+    edits = single_edits(clean, n_rows)
+    rows = [[edit] for edit in edits]
+    nodes = [FeatureNode(edit.layer, int(cast(int, edit.position)), edit.feature) for edit in edits]
+    amounts = [(node, edit.value - clean.activation(node)) for node, edit in zip(nodes, edits, strict=True)]
     settings = InterventionSettings()
 
     def batched() -> Tensor:
@@ -62,10 +70,7 @@ def bench_interventions(
         return torch.cat([call.logits[:, -1] for call in calls])
 
     def plain() -> Tensor:
-        values = [clean.activation(node) for node in nodes]
-        return torch.stack(
-            [plain_ablation(model, transcoders, tokens, node, a) for node, a in zip(nodes, values, strict=True)]
-        )
+        return torch.stack([plain_edit(model, transcoders, tokens, node, amount) for node, amount in amounts])
 
     with use_threads(threads):
         timings = time_alternating(
@@ -90,7 +95,7 @@ def bench_interventions(
         )
     return FigureBench(
         bench="interventions",
-        settings={"n_rows": n_rows, "distinct_features": min(n_rows, len(active)), "tokens": len(tokens)},
+        settings={"n_rows": n_rows, "ablations": sum(not edit.value for edit in edits), "tokens": len(tokens)},
         machine=describe_machine(threads),
         clock=clock,
         rows=tuple(found),
@@ -101,22 +106,40 @@ def bench_interventions(
     )
 
 
-def active_features(model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor) -> list[FeatureNode]:
-    """Feature nodes that are active on a prompt."""
-    from tracescribe.tracer.graph import FeatureNode
-    from tracescribe.tracer.local_replacement import replace_locally
+def single_edits(clean: CleanRun, n_rows: int) -> list[FeatureEdit]:
+    """Ablations of active features, then inactive ones switched on, spread evenly over layers, positions and features.
 
-    found = replace_locally(model, transcoders, tokens, model.zero_positions_of(tokens)).active.tolist()
-    return [FeatureNode(*map(int, row)) for row in found]
+    Raises:
+        SettingError: the prompt has fewer features times positions than rows are wanted.
+    """
+    from tracescribe.tracer.edits import FeatureEdit
+
+    first = clean.masked(None)
+    found: list[FeatureEdit] = []
+    others: list[FeatureEdit] = []
+    for layer in range(clean.transcoders.n_layers):
+        acts = clean.activations(layer)
+        for position in range(first, clean.n_pos):
+            for feature, value in enumerate(acts[position].tolist()):
+                to = found if value else others
+                to.append(FeatureEdit(layer, position, feature, 0.0 if value else SWITCHED_ON))
+    found = found[:n_rows]
+    wanted = n_rows - len(found)
+    if wanted > len(others):
+        raise SettingError(
+            f"{n_rows} edits of single features are wanted, but the prompt has {len(found) + len(others)}"
+        )
+    step = len(others) // max(1, wanted)
+    return found + others[::step][:wanted] if wanted else found
 
 
-def plain_ablation(
-    model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor, node: FeatureNode, activation: float
+def plain_edit(
+    model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor, node: FeatureNode, amount: float
 ) -> Tensor:
-    """Logits of the last position when one feature's clean contribution is taken away, `[vocab_size]`.
+    """Logits of the last position when a multiple of one feature's decoder vectors is added, `[vocab_size]`.
 
-    One feature's edit changes nothing below it, so that its activation in the edited pass is the clean one and the
-    ablation adds a constant vector at each of its write points.
+    One feature's edit changes nothing below it, so that its activation in the edited pass is the clean one, and setting
+    it adds a constant vector at each of its write points.
     """
     import torch
 
@@ -124,18 +147,17 @@ def plain_ablation(
 
     decoder = transcoders.decoder_rows(node.layer, torch.tensor([node.feature]))[0]
 
-    def taken_away(vector: Tensor) -> Hook:
+    def added(vector: Tensor) -> Hook:
         def hook(x: Tensor | None, output: Any) -> Any:
             changed = output.clone()
-            changed[0, node.position] -= activation * vector.to(output.dtype)
+            changed[0, node.position] += amount * vector.to(output.dtype)
             return changed
 
         return hook
 
     blocks = model.architecture.blocks
     hooks: list[tuple[nn.Module, Hook]] = [
-        (blocks[node.layer + k].write_modules[transcoders.writes], taken_away(vector))
-        for k, vector in enumerate(decoder)
+        (blocks[node.layer + k].write_modules[transcoders.writes], added(vector)) for k, vector in enumerate(decoder)
     ]
     with torch.no_grad(), hooked(hooks):
         logits = cast(Any, model.hf)(tokens[None].to(model.device), use_cache=False).logits

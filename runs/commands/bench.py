@@ -105,13 +105,13 @@ def prune(
 
 @bench.command("interventions")
 def interventions(
-    rows: Annotated[int, typer.Option(min=1, help="Ablations, one feature each.")] = 64,
+    rows: Annotated[int, typer.Option(min=1, help="Edits, one feature each.")] = 64,
     threads: Threads = 1,
     repeats: Repeats = 3,
     save: Save = None,
     as_json: Json = False,
 ) -> None:
-    """Ablations on the embedded model: batched, one by one, and by whole forward passes of the bare model."""
+    """Edits of single features of the embedded model: batched, one by one, and by whole forward passes."""
     from tracescribe.runs import terminal
     from tracescribe.runs.benchmarks import views
     from tracescribe.runs.benchmarks.intervening import bench_interventions

@@ -182,10 +182,10 @@ def test_a_perfect_set_leaves_nothing_unexplained(by: str, tmp_path: Path) -> No
     transcoders = load_transcoders(folder, dtype="float64")
     windows = [torch.cat([torch.zeros(1, dtype=torch.int64), torch.arange(3 + n, 11 + n)]) for n in range(4)]
     found = reconstruct(model, transcoders, windows)
-    for layer in found.layers:
-        assert layer.fvu == pytest.approx(0, abs=1e-20)
-        assert layer.cosine == pytest.approx(1)
-        assert layer.l0 == pytest.approx(model.d_model)  # one of each pair fires
+    for figures in found.layers:
+        assert figures.fvu == pytest.approx(0, abs=1e-20)
+        assert figures.cosine == pytest.approx(1)
+        assert figures.l0 == pytest.approx(model.d_model)  # one of each pair fires
     assert found.replaced is not None
     assert found.replaced.kl == pytest.approx(0, abs=1e-12)
     assert found.replaced.top1_agreement == 1

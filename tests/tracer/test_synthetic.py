@@ -42,12 +42,12 @@ def test_every_family_can_be_traced_and_about_as_many_features_fire_as_asked(
 def test_one_seed_gives_one_pair_byte_for_byte(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_synthetic(tmp_path / name, dataclasses.replace(SMALL, seed=seed))
-    names = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*.safetensors"))]
-    assert len(names) == 1 + 2 * SMALL.n_layers
-    for name in names:
-        first = (tmp_path / "a" / name).read_bytes()
-        assert first == (tmp_path / "b" / name).read_bytes()
-        assert first != (tmp_path / "c" / name).read_bytes()
+    files = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*.safetensors"))]
+    assert len(files) == 1 + 2 * SMALL.n_layers
+    for file in files:
+        first = (tmp_path / "a" / file).read_bytes()
+        assert first == (tmp_path / "b" / file).read_bytes()
+        assert first != (tmp_path / "c" / file).read_bytes()
 
 
 def test_shapes_that_cannot_be_are_refused_with_every_reason() -> None:
