@@ -221,7 +221,10 @@ def _parsed(content: bytes, name: str) -> _Rows:
     def refuse_doctype(*_: Any) -> None:
         raise rows.refuse("has a document type; expected plain GraphML without one (entities are not expanded)")
 
-    # declared encodings other than UTF-8 could hide a document type from the search for one
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise GraphFormatError(f"{name}: not UTF-8 at byte {error.start}; expected GraphML in UTF-8") from error
     parser = expat.ParserCreate("utf-8", " ")
     parser.buffer_text = True
     parser.StartElementHandler = rows.start

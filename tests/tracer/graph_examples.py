@@ -54,18 +54,28 @@ def random_graph(
         influence=column(kind != NodeKind.LOGIT),
         bias=column(kind == NodeKind.FEATURE),
     )  # fmt: skip
+    if not density:  # large graphs without a square of booleans
+        none = np.zeros(0, dtype=np.int64)
+        return _graph(table, token_ids, EdgeTable(none, none, none.astype(dtype)), n_layers, rng)
     possible = (layer[:, None] > layer[None, :]) & (position[:, None] >= position[None, :])
     possible &= np.isin(kind, (NodeKind.FEATURE, NodeKind.LOGIT))[:, None]
     target, source = np.nonzero(possible & (rng.random((n, n)) < density))
+    edges = EdgeTable(target, source, rng.standard_normal(len(target)).astype(dtype))
+    return _graph(table, token_ids, edges, n_layers, rng)
+
+
+def _graph(
+    table: NodeTable, token_ids: list[int], edges: EdgeTable, n_layers: int, rng: np.random.Generator
+) -> AttributionGraph:
     return AttributionGraph(
         prompt="a prompt \ud83d".encode("utf-8", "ignore").decode() + "π\n",
-        tokens=tuple(f"token {p}{AWKWARD[p % len(AWKWARD)]}" for p in range(n_pos)),
+        tokens=tuple(f"token {p}{AWKWARD[p % len(AWKWARD)]}" for p in range(len(token_ids))),
         token_ids=tuple(token_ids),
         n_layers=n_layers,
         nodes=table,
         node_ids=standard_node_ids(table, n_layers),
-        labels=tuple(AWKWARD[int(i)] for i in rng.integers(0, len(AWKWARD), n)),
-        edges=EdgeTable(target, source, rng.standard_normal(len(target)).astype(dtype)),
+        labels=tuple(AWKWARD[int(i)] for i in rng.integers(0, len(AWKWARD), len(table))),
+        edges=edges,
         scores=GraphScores(0.25, 0.75),
         provenance={"model": "a/model", "settings": {"max_n_logits": 10, "max_feature_nodes": None}, "seed": None},
     )
