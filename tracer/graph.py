@@ -248,6 +248,7 @@ class AttributionGraph:
                 feature=int(table.feature[i]),
                 activation=float(table.activation[i]),
                 influence=float(table.influence[i]),
+                bias=float(table.bias[i]),
                 label=self.labels[i],
             )
         for target, source, weight in zip(self.edges.target, self.edges.source, self.edges.weight, strict=True):
