@@ -189,7 +189,8 @@ class TranscoderSet:
         """
         stored = self.stored.layers[layer]
         if self.keeps_decoders:
-            whole = self.resident.decoder(layer, lambda: self._rows(stored, torch.arange(stored.n_features)))
+            size = self.dtype.itemsize * stored.n_features * self.n_written(layer) * self.d_model
+            whole = self.resident.decoder(layer, size, lambda: self._rows(stored, torch.arange(stored.n_features)))
             return whole[features.to(self.device)]
         unique, inverse = torch.unique(features.to("cpu", torch.int64), return_inverse=True)
         rows = self._rows(stored, unique)
@@ -201,7 +202,8 @@ class TranscoderSet:
 
     def _encoder(self, layer: int) -> EncoderLayer:
         stored = self.stored.layers[layer]
-        return self.resident.encoder(layer, lambda: read_encoder(stored, self.dtype, self.device))
+        size = self.dtype.itemsize * stored.n_numbers
+        return self.resident.encoder(layer, size, lambda: read_encoder(stored, self.dtype, self.device))
 
 
 def _ascends(inverse: Tensor) -> bool:
@@ -260,18 +262,35 @@ def _find(name_or_path: str | Path) -> tuple[str, Path, StoredTranscoders]:
         return name, path, _open(path)
     path = Path(name_or_path)
     if not name.startswith(HUB) and exists(path):
-        return path.resolve().name, path, _open(path)
+        starred = [n for n, part in enumerate(path.parts) if "*" in part]
+        shown = "/".join(path.parts[max(starred[0] - 1, 0) :]) if starred else path.resolve().name
+        return shown, path, _open(path)
     if not isinstance(name_or_path, str) or not is_hub_name(name):
         raise TranscoderFormatError(
             f"no transcoder folder {name!r}; give a folder or {embedded.MODEL_ID!r}, or a place on the hub "
             "(org/name, hf://org/name/path)"
         )
+    return name, *_from_hub(name)
+
+
+def _from_hub(name: str) -> tuple[Path, StoredTranscoders]:
+    """What the cache has, if that is a whole set; else what the hub gives."""
+    found_here: TranscoderFormatError | None = None
     try:
         path = hub_folder(name, online=False)
-        return name, path, _open(path)
-    except TranscoderFormatError:  # not in the cache, or not all of it
+        try:
+            return path, _open(path)
+        except TranscoderFormatError as error:
+            found_here = error
+    except TranscoderFormatError:
+        pass  # nothing of it is in the cache
+    try:
         path = hub_folder(name, online=True)
-        return name, path, _open(path)
+    except TranscoderFormatError:
+        if found_here is not None:  # it says more than that there is no network
+            raise found_here from None
+        raise
+    return path, _open(path)
 
 
 def _open(path: Path) -> StoredTranscoders:
@@ -296,7 +315,7 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _n_bytes(layer: StoredLayer) -> int:
     """Bytes of a layer in float32, decoder included."""
-    return 4 * sum(math.prod(array.shape) for array in (*layer.arrays, layer.decoder))
+    return 4 * (layer.n_numbers + math.prod(layer.decoder.shape))
 
 
 def _check_numbers(opened: TranscoderSet) -> None:

@@ -342,6 +342,7 @@ def test_a_pattern_chooses_one_transcoder_of_each_layer(tmp_path: Path) -> None:
         (tmp_path / "x" / f"layer_{n}" / "width_16k").rename(tmp_path / f"layer_{n}" / "width_16k_")
     found = load_transcoders(f"{tmp_path}/layer_*/width_65k/average_l0_9")
     expect_weights(found, wide)
+    assert found.transcoder_id == f"{tmp_path.name}/layer_*/width_65k/average_l0_9"
     assert load_transcoders(f"{tmp_path}/layer_*/width_16k_/average_*").n_features == (5, 5, 5)
     with pytest.raises(TranscoderFormatError, match="no transcoder folder"):
         load_transcoders(f"{tmp_path}/layer_*/width_1m/average_*")

@@ -138,6 +138,14 @@ def test_a_cached_set_opens_without_network(cache: Path) -> None:
     expect_weights(load_transcoders("hf://org/many/inner/layer_*_width_16k_l0_small"), layers)
 
 
+def test_what_is_wrong_with_a_cached_set_is_said_offline(cache: Path) -> None:
+    snapshot = cached(cache, "org/set")
+    writers.circuit_tracer(snapshot, draw())
+    (snapshot / "layer_1.safetensors").write_bytes(b"x" * 40)
+    with pytest.raises(TranscoderFormatError, match="layer_1.safetensors cannot be read"):
+        load_transcoders("org/set")
+
+
 def test_listed_files_come_from_the_hub(cache: Path, tmp_path: Path) -> None:
     layers = draw(jump=True)
     (tmp_path / "plain").mkdir()

@@ -59,6 +59,11 @@ class StoredLayer:
         found = (self.encoder, self.encoder_bias, self.decoder_bias, self.threshold, self.skip)
         return tuple(array for array in found if array is not None)
 
+    @property
+    def n_numbers(self) -> int:
+        """Numbers in all arrays but the decoder."""
+        return sum(math.prod(array.shape) for array in self.arrays)
+
     def describe(self) -> dict[str, Any]:
         """Plain values, for reports."""
         return {

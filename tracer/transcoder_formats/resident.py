@@ -33,12 +33,6 @@ class EncoderLayer:
     decoder_bias: Tensor
     skip: Tensor | None
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes in memory."""
-        tensors = (self.weight, self.bias, self.threshold, self.decoder_bias, self.skip)
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
-
 
 def finite(array: StoredArray, where: str, tensor: Tensor) -> Tensor:
     """The tensor, if all its numbers are finite.
@@ -90,36 +84,26 @@ class ResidentLayers:
         """Bytes held now."""
         return sum(size for _, size in self._held.values())
 
-    def encoder(self, layer: int, read: Callable[[], EncoderLayer]) -> EncoderLayer:
-        """A layer's encoder, from memory or by `read`."""
-        found = self._get(("encoder", layer), lambda: _sized(read()))
+    def encoder(self, layer: int, size: int, read: Callable[[], EncoderLayer]) -> EncoderLayer:
+        """A layer's encoder, from memory or by `read`, which takes `size` bytes."""
+        found = self._get(("encoder", layer), size, read)
         assert isinstance(found, EncoderLayer)
         return found
 
-    def decoder(self, layer: int, read: Callable[[], Tensor]) -> Tensor:
+    def decoder(self, layer: int, size: int, read: Callable[[], Tensor]) -> Tensor:
         """A layer's decoder, from memory or by `read`; for sets that are small as a whole."""
-        found = self._get(("decoder", layer), lambda: _sized(read()))
+        found = self._get(("decoder", layer), size, read)
         assert isinstance(found, Tensor)
         return found
 
-    def has_encoder(self, layer: int) -> bool:
-        """Whether a layer's encoder is in memory."""
-        return ("encoder", layer) in self._held
-
-    def _get(
-        self, key: tuple[str, int], read: Callable[[], tuple[EncoderLayer | Tensor, int]]
-    ) -> EncoderLayer | Tensor:
+    def _get(self, key: tuple[str, int], size: int, read: Callable[[], EncoderLayer | Tensor]) -> EncoderLayer | Tensor:
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key][0]
-            value = read()
-            # what is about to be dropped goes first, so that old and new are not held together for longer than needed
-            while self._held and self.n_bytes + value[1] > self.limit:
+            # room is made first, so that old and new are never held together
+            while self._held and self.n_bytes + size > self.limit:
                 self._held.popitem(last=False)
-            self._held[key] = value
-            return value[0]
-
-
-def _sized(value: EncoderLayer | Tensor) -> tuple[EncoderLayer | Tensor, int]:
-    return value, value.n_bytes if isinstance(value, EncoderLayer) else value.nbytes
+            value = read()
+            self._held[key] = (value, size)
+            return value
