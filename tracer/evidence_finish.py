@@ -188,7 +188,10 @@ def _feature_row(
     n_labelling = int((~mine["test"]).sum())  # sorted: the labelling half first
     half = {name: mine[name][:n_labelling] for name in ("strength", "window")}
     picked = choose_contexts(half, labelling, rules)
-    picked += [(row, TEST_BAND) for row in range(n_labelling, len(mine["window"]))]
+    shown = mine["priority"][[row for row, _ in picked]]
+    # documents of both halves may hold the same words: what the labeller saw is no unseen text
+    unseen = ~np.isin(mine["priority"], shown)
+    picked += [(row, TEST_BAND) for row in range(n_labelling, len(mine["window"])) if unseen[row]]
     tokens = told["what"] == TOKENS
     row: Columns = {
         "feature": np.array([feature]),

@@ -15,12 +15,10 @@ from tracescribe.tracer.transcoders import TranscoderSet
 
 DEFAULT_CONTEXT_SIZE = 128
 DEFAULT_MAX_MEMORY = 2 << 30
-MAX_SHARD_TOKENS = 1 << 16
-"""Tokens of a shard where memory allows: what a kill costs at most, against one merge of files a shard."""
 BYTES_PER_ACTIVATION = 16
 """Of a dense block of activations: the numbers, their mask, and indices and values of those that are not zero."""
-SAMPLED_BYTES_PER_LAYER = 2048
-"""Taken to be needed for a token of the reference sample in each layer: some 128 activations of 16 bytes."""
+SAMPLED_ACTIVATIONS = 128
+"""Activations of a token and layer that the reference sample is planned for, 16 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class BuildSettings:
         test_share: share of the documents, by hash, whose contexts are kept from labellers to test labels on.
         split_salt: hashed with each document; another salt gives another split.
         sample_tokens: most tokens of the reference sample.
+        shard_tokens: most tokens of a shard: what a kill costs at most, against one merge of files a shard.
         keep: how many contexts are kept of a feature while the scan runs.
     """
 
@@ -47,10 +46,11 @@ class BuildSettings:
     test_share: float = 0.5
     split_salt: str = "tracescribe-evidence-1"
     sample_tokens: int = 1 << 16
+    shard_tokens: int = 1 << 16
     keep: KeepRules = field(default_factory=KeepRules)
 
     def __post_init__(self) -> None:
-        least = {"batch_tokens": 1, "max_memory": 1, "n_effects": 1, "sample_tokens": 0}
+        least = {"batch_tokens": 1, "max_memory": 1, "n_effects": 1, "sample_tokens": 0, "shard_tokens": 1}
         faults = [
             f"{name} {getattr(self, name)} below {low}" for name, low in least.items() if getattr(self, name) < low
         ]
@@ -103,15 +103,16 @@ def plan_scan(model: LanguageModel, transcoders: TranscoderSet, settings: BuildS
             "raise --max-memory, or lower --context-size"
         )
     quarter = settings.max_memory // 4
+    sampled = 16 * sum(min(SAMPLED_ACTIVATIONS, width) for width in transcoders.n_features)
     return ScanPlan(
         rules=rules,
         zero_positions=model.zero_positions if settings.zero_positions is None else settings.zero_positions,
         batch_tokens=max(settings.batch_tokens, size),
-        shard_tokens=min(MAX_SHARD_TOKENS, quarter // kept),
+        shard_tokens=min(settings.shard_tokens, quarter // kept),
         encode_tokens=tuple(
-            min(MAX_SHARD_TOKENS, quarter // (BYTES_PER_ACTIVATION * width)) for width in transcoders.n_features
+            min(settings.shard_tokens, quarter // (BYTES_PER_ACTIVATION * width)) for width in transcoders.n_features
         ),
-        sample_tokens=min(settings.sample_tokens, quarter // (SAMPLED_BYTES_PER_LAYER * model.n_layers)),
+        sample_tokens=min(settings.sample_tokens, quarter // sampled),
         n_effects=settings.n_effects,
         keep=settings.keep,
     )

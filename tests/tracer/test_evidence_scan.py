@@ -1,0 +1,638 @@
+"""Scans of any size: agreement with a full scan, kills and resumption, memory, merging, damaged files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tracer.tiny_pair import TinyShape, make_pair
+from tracescribe.tracer.clean_run import clean_run
+from tracescribe.tracer.corpus import FileCorpus, open_corpus
+from tracescribe.tracer.corpus_windows import Window, WindowReader, WindowRules, lead_ids
+from tracescribe.tracer.errors import EvidenceError, OutputError, SettingError, UnknownIdError
+from tracescribe.tracer.evidence import ScanSettings, scan
+from tracescribe.tracer.evidence_checkpoint import CHECKPOINT, FAN_IN, only_one
+from tracescribe.tracer.evidence_finish import choose_contexts
+from tracescribe.tracer.evidence_manifest import MANIFEST
+from tracescribe.tracer.evidence_rows import (
+    CANDIDATE_KINDS,
+    N_BINS,
+    KeepRules,
+    TokenTable,
+    bin_edges,
+    bins,
+    collect,
+    merge_counts,
+    reduce_candidates,
+)
+from tracescribe.tracer.evidence_scan import build, remove_scan
+from tracescribe.tracer.evidence_store import EvidenceStore
+from tracescribe.tracer.feature_evidence import BANDS, sample_by_quantile
+from tracescribe.tracer.feature_files import FeatureFiles
+from tracescribe.tracer.graph import FeatureRef
+from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.parquet_files import Columns
+from tracescribe.tracer.scan_plan import BuildSettings, plan_scan
+from tracescribe.tracer.transcoders import TranscoderSet
+
+SHAPE = TinyShape(jump=True)
+CONTEXT = 12
+SMALL = BuildSettings(context_size=CONTEXT, max_memory=4 << 20, sample_tokens=400, shard_tokens=128)
+"""Many small shards, so that runs are merged and there is much to kill."""
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+KILLS = 5
+
+
+def words(n_documents: int, seed: int = 0, longest: int = 40) -> list[str]:
+    """Documents of random words, some longer than a window, some twice."""
+    draw = random.Random(seed)
+    texts = [
+        " ".join(f"w{draw.randrange(3, 40)}" for _ in range(draw.randrange(1, longest))) for _ in range(n_documents)
+    ]
+    texts[n_documents // 2] = texts[0]
+    return texts
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, TranscoderSet]:
+    return make_pair(tmp_path_factory.mktemp("pair"), SHAPE)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> FileCorpus:
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n\n".join(words(160)) + "\n", encoding="utf-8")
+    return FileCorpus(path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pair: tuple[LanguageModel, TranscoderSet], corpus: FileCorpus, tmp_path_factory: Any) -> Path:
+    folder: Path = tmp_path_factory.mktemp("undisturbed") / "scan"
+    build(*pair, corpus, folder, SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(undisturbed: Path) -> FeatureFiles:
+    return FeatureFiles.load(undisturbed)
+
+
+@pytest.fixture(scope="module")
+def windows(pair: tuple[LanguageModel, TranscoderSet], corpus: FileCorpus) -> list[Window]:
+    """Every window of the corpus."""
+    rules = WindowRules(CONTEXT, lead_ids(pair[0].vocabulary), 0.5, "tracescribe-evidence-1")
+    return list(WindowReader(corpus, pair[0].vocabulary, rules))
+
+
+@pytest.fixture(scope="module")
+def full(pair: tuple[LanguageModel, TranscoderSet], windows: list[Window]) -> EvidenceStore:
+    """The same windows with every activation: another implementation of the scan."""
+    texts = [" ".join(pair[0].token_text(int(i)) for i in window.ids[1:]) for window in windows]
+    return scan(*pair, texts, ScanSettings(batch_size=16))
+
+
+def every_file(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def all_refs(store: FeatureFiles | EvidenceStore) -> list[FeatureRef]:
+    return [FeatureRef(layer, f) for layer, width in enumerate(store.n_features) for f in range(width)]
+
+
+def test_counts_and_extremes_agree_with_a_full_scan(files: FeatureFiles, full: EvidenceStore) -> None:
+    assert files.manifest.n_windows == full.n_sentences
+    assert files.manifest.n_tokens == full.n_tokens
+    assert files.manifest.n_counted_tokens == int(full.token_counts.sum())
+    assert files.manifest.n_documents == 160
+    for layer in range(len(files.n_features)):
+        assert np.array_equal(files.n_active(layer), full.n_active(layer))
+        assert np.array_equal(files.live(layer), full.live(layer))
+        assert files.densities(layer) == pytest.approx(full.densities(layer))
+    for ref in all_refs(files):
+        mine, theirs = files.feature(ref), full.feature(ref)
+        assert mine.max_activation == pytest.approx(theirs.max_activation, abs=1e-5)
+        assert [e.token for e in mine.promoted] == [e.token for e in theirs.promoted]
+        assert [e.token_id for e in mine.suppressed] == [e.token_id for e in theirs.suppressed]
+        counted = files.activation_counts(ref)
+        assert int(counted.tokens.sum()) == theirs.n_active
+
+
+def test_the_strongest_contexts_are_exact_and_others_are_windows_of_the_corpus(
+    files: FeatureFiles, full: EvidenceStore, windows: list[Window]
+) -> None:
+    n_shown = 0
+    for ref in all_refs(files):
+        dense = full.dense(ref)
+        found = files.feature(ref).contexts
+        strengths = [max(context.activations) for context in found]
+        assert strengths == sorted(strengths, reverse=True)
+        assert len({context.tokens for context in found}) == len(found), "the same window is shown once"
+        peaks: dict[tuple[str, ...], float] = {}
+        for number in [i for i, window in enumerate(windows) if not window.is_test]:
+            value = float(dense[full.span(int(number))].max())
+            if value > 0:
+                peaks[full.sentence_tokens(int(number))] = value
+        expected = sorted(peaks.values(), reverse=True)[:12]
+        assert strengths[:12] == pytest.approx(expected, abs=1e-5)
+        for context in found:
+            number = int(context.context_id[1:])
+            assert context.tokens == full.sentence_tokens(number)
+            assert context.activations == pytest.approx(dense[full.span(number)], abs=1e-5)
+            assert len(context.next_tokens) == len(context.tokens)
+        n_shown += len(found)
+    assert n_shown > 200
+
+
+def test_halves_are_of_whole_documents(files: FeatureFiles, windows: list[Window]) -> None:
+    half: dict[int, set[bool]] = {}
+    for window in windows:
+        half.setdefault(window.position.document, set()).add(window.is_test)
+    assert all(len(found) == 1 for found in half.values())
+    assert windows[0].is_test in half[80] and 40 < sum(found == {True} for found in half.values()) < 120
+    n_test = 0
+    for ref in all_refs(files):
+        labelling = {c.tokens for c in files.feature(ref).contexts}
+        drawn = files.test_contexts(ref, 1000, 5, np.random.default_rng(1))
+        assert drawn == files.test_contexts(ref, 1000, 5, np.random.default_rng(1))
+        for context in drawn:
+            if context.is_active:
+                n_test += 1
+                assert windows[int(context.context_id[1:])].is_test and context.tokens not in labelling
+    assert n_test > 100
+
+
+def test_negatives_are_silent(files: FeatureFiles, full: EvidenceStore) -> None:
+    for ref in all_refs(files)[::5]:
+        drawn = files.test_contexts(ref, 0, 6, np.random.default_rng(2))
+        assert all(not context.is_active for context in drawn)
+        texts = {full.sentence_tokens(i): i for i in range(full.n_sentences)}
+        for context in drawn:
+            assert not full.dense(ref)[full.span(texts[context.tokens])].any()
+
+
+def test_windows_are_the_document_in_pieces(pair: Any, corpus: FileCorpus) -> None:
+    model: LanguageModel = pair[0]
+    rules = WindowRules(CONTEXT, lead_ids(model.vocabulary), 0.5, "salt")
+    joined: dict[int, list[int]] = {}
+    for window in WindowReader(corpus, model.vocabulary, rules):
+        assert window.ids[0] == 0 and 1 < len(window.ids) <= CONTEXT
+        joined.setdefault(window.position.document, []).extend(int(i) for i in window.ids[1:])
+    unlimited = dataclasses.replace(model.vocabulary, max_positions=10_000)
+    for document in corpus.documents():
+        assert joined[document.number] == unlimited.encode(document.text).tolist()[1:]
+
+
+def test_windows_are_resumed_anywhere(pair: Any, corpus: FileCorpus) -> None:
+    model: LanguageModel = pair[0]
+    rules = WindowRules(CONTEXT, lead_ids(model.vocabulary), 0.5, "salt")
+    every = list(WindowReader(corpus, model.vocabulary, rules))
+    for start in (1, 17, len(every) - 1):
+        again = list(WindowReader(corpus, model.vocabulary, rules, every[start].position, every[start].digest))
+        assert [w.position for w in again] == [w.position for w in every[start:]]
+        assert all(np.array_equal(a.ids, b.ids) for a, b in zip(again, every[start:], strict=True))
+        with pytest.raises(EvidenceError, match="the corpus changed since the scan began"):
+            list(WindowReader(corpus, model.vocabulary, rules, every[start].position, "0" * 64))
+
+
+def test_activations_agree_with_a_single_run(files: FeatureFiles, pair: Any) -> None:
+    model, transcoders = pair
+    sample = files.sample
+    for number in range(0, sample.n_sentences, 9):
+        clean = clean_run(model, transcoders, model.encode(sample.corpus[number]))
+        assert sample.sentence_token_ids(number).tolist() == clean.tokens.tolist()
+        assert sample.next_token(number).tolist() == clean.logits.argmax(-1).tolist()
+        for layer in range(model.n_layers):
+            entries = sample.sparse(layer)
+            mine = entries.sentence == number
+            found = np.zeros((clean.n_pos, sample.n_features[layer]), dtype=np.float32)
+            found[entries.position[mine], entries.feature[mine]] = entries.value[mine]
+            assert found == pytest.approx(clean.activations(layer).numpy(), abs=1e-4)
+
+
+def test_the_sample_is_bounded_and_random(files: FeatureFiles) -> None:
+    sample = files.sample
+    assert 300 < sample.n_tokens <= 400
+    assert sample.n_sentences == files.manifest.n_sample_windows < files.manifest.n_windows
+    assert 0 < sample.is_test.sum() < sample.n_sentences
+
+
+def in_child(work: Callable[[Callable[[], None]], None]) -> tuple[int, int]:
+    """Fork; the child does the work and calls back as it goes. Returns its process id and a pipe that tells of calls."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        return child, reader
+    code = 1
+    try:
+        work(lambda: os.write(writer, b".") and None)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
+    pair: Any, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
+) -> None:
+    """A real process, killed with SIGKILL at drawn moments of its work; every next one takes up what is there."""
+    draw = random.Random(7)
+    folder = tmp_path / "scan"
+    expected = every_file(undisturbed)
+    assert not any(name.startswith(CHECKPOINT) for name in expected)
+    killed = 0
+    for turn in range(40):
+        child, reader = in_child(lambda tell: build(*pair, corpus, folder, SMALL, lambda *_: tell()) and None)
+        wait_for = draw.randrange(1, 6) if turn < KILLS else 10_000
+        told = 0
+        while told < wait_for and (read := os.read(reader, 1)):
+            told += len(read)
+        if told == wait_for:
+            time.sleep(draw.random() * 0.02)
+            os.kill(child, signal.SIGKILL)
+        os.close(reader)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            killed += 1
+            assert not (folder / MANIFEST).exists() and (folder / CHECKPOINT).is_dir()
+        else:
+            assert os.WEXITSTATUS(status) == 0
+            break
+    assert killed >= KILLS - 1
+    assert every_file(folder) == expected
+
+
+def test_stopped_after_every_shard_gives_the_same_bytes(
+    pair: Any, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
+) -> None:
+    calls = 1
+    while build(*pair, corpus, tmp_path / "scan", SMALL, stop_after=1) is None:
+        calls += 1
+        for rubbish in ("candidates-9-9.parquet", "state.json.part", ".state.json.x1"):
+            (tmp_path / "scan" / CHECKPOINT / rubbish).write_bytes(b"half-written")
+        with (tmp_path / "scan" / CHECKPOINT / "tokens.bin").open("ab") as handle:
+            handle.write(b"tokens of a shard that was never finished")
+    assert calls > FAN_IN + 1, "runs are merged on the way"
+    assert every_file(tmp_path / "scan") == every_file(undisturbed)
+
+
+def test_done_shards_are_not_done_again(
+    pair: Any, corpus: FileCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tracescribe.tracer import evidence_scan
+
+    seen: list[int] = []
+    run_windows = evidence_scan.run_windows
+
+    def counted(model: Any, windows: Any, batch_tokens: int) -> Any:
+        seen.append(len(windows))
+        return run_windows(model, windows, batch_tokens)
+
+    monkeypatch.setattr(evidence_scan, "run_windows", counted)
+    assert build(*pair, corpus, tmp_path / "scan", SMALL, stop_after=3) is None
+    manifest = build(*pair, corpus, tmp_path / "scan", SMALL)
+    assert manifest is not None and sum(seen) == manifest.n_windows
+    build(*pair, corpus, tmp_path / "scan", SMALL)
+    assert sum(seen) == manifest.n_windows, "a finished scan is left as it is"
+
+
+def test_memory_stays_within_the_limit_on_ten_times_the_corpus(pair: Any, tmp_path: Path) -> None:
+    """Growth of the resident set over the whole scan, measured in a process of its own."""
+    limit = 4 << 20
+    growth: dict[int, int] = {}
+    for times in (1, 10):
+        path = tmp_path / f"{times}.txt"
+        path.write_text("\n".join(words(250 * times, seed=times)) + "\n", encoding="utf-8")
+        told = tmp_path / f"{times}.json"
+
+        def measured(_: Callable[[], None], path: Path = path, told: Path = told, times: int = times) -> None:
+            settings = BuildSettings(context_size=CONTEXT, max_memory=limit, sample_tokens=500)
+            build(*pair, FileCorpus(path), tmp_path / "warm", settings, stop_after=1)
+            before = _kilobytes("VmRSS")
+            Path("/proc/self/clear_refs").write_text("5")
+            build(*pair, FileCorpus(path), tmp_path / f"scan{times}", settings)
+            told.write_text(json.dumps(_kilobytes("VmHWM") - before))
+            remove_scan(tmp_path / "warm")
+
+        child, reader = in_child(measured)
+        os.close(reader)
+        assert os.waitpid(child, 0)[1] == 0
+        growth[times] = json.loads(told.read_text()) * 1024
+    assert growth[10] < growth[1] + limit, growth
+    assert growth[10] < 8 * limit, growth
+
+
+def _kilobytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def test_another_plan_is_refused(pair: Any, corpus: FileCorpus, undisturbed: Path, tmp_path: Path) -> None:
+    model, transcoders = pair
+    folder = tmp_path / "scan"
+    assert build(model, transcoders, corpus, folder, SMALL, stop_after=1) is None
+    other = dataclasses.replace(model, weights_sha256="f" * 64)
+    with pytest.raises(
+        EvidenceError, match=r"unfinished scan with another model sha256 \(found [0-9a-f]+, expected ffff"
+    ):
+        build(other, transcoders, corpus, folder, SMALL)
+    with pytest.raises(
+        EvidenceError, match=r"another settings rules context size \(found 12, expected 11\); start over"
+    ):
+        build(model, transcoders, corpus, folder, dataclasses.replace(SMALL, context_size=11))
+    changed = tmp_path / "changed.txt"
+    changed.write_text(corpus.path.read_text() + "w3\n")
+    with pytest.raises(EvidenceError, match="another corpus bytes"):
+        build(model, transcoders, FileCorpus(changed), folder, SMALL)
+    with pytest.raises(EvidenceError, match="finished scan with another model sha256"):
+        build(other, transcoders, corpus, undisturbed, SMALL)
+    remove_scan(folder)
+    (folder / "mine.txt").write_text("stays")
+    changed_build = build(model, transcoders, FileCorpus(changed), folder, SMALL)
+    assert changed_build is not None and (folder / "mine.txt").read_text() == "stays"
+
+
+def test_two_scans_into_one_folder_are_refused(pair: Any, corpus: FileCorpus, tmp_path: Path) -> None:
+    with only_one(tmp_path / "scan" / CHECKPOINT), pytest.raises(OutputError, match="another process is scanning"):
+        build(*pair, corpus, tmp_path / "scan", SMALL)
+
+
+def test_what_cannot_fit_is_told_before_any_work(pair: Any) -> None:
+    with pytest.raises(SettingError, match=r"a window of 12 tokens needs \d+ bytes of memory, found a limit of 1000"):
+        plan_scan(*pair, BuildSettings(context_size=12, max_memory=1000))
+    with pytest.raises(SettingError, match="context size 64 is more than model model reads"):
+        plan_scan(*pair, BuildSettings(context_size=64))
+    with pytest.raises(SettingError, match="scan settings: batch_tokens 0 below 1; n_effects 0 below 1"):
+        BuildSettings(batch_tokens=0, n_effects=0)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _garble(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4 : len(content) // 2] = bytes(len(content) // 2 - 4)
+    path.write_bytes(bytes(content))
+
+
+DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+    (lambda f: (f / MANIFEST).unlink(), "no evidence in"),
+    (lambda f: (f / MANIFEST).write_text("{}"), "damaged at"),
+    (lambda f: (f / "layer_001.parquet").unlink(), "layer_001.parquet has 0 bytes, expected"),
+    (lambda f: _cut(f / "layer_000.parquet"), r"layer_000.parquet has \d+ bytes, expected"),
+    (lambda f: _garble(f / "layer_000.parquet"), "layer_000.parquet"),
+    (lambda f: _garble(f / "summary.parquet"), "summary.parquet"),
+    (lambda f: _garble(f / "tokens.parquet"), "tokens.parquet"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE)
+def test_damaged_scans_are_refused(
+    undisturbed: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    for name, content in every_file(undisturbed).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    damage(tmp_path)
+    with pytest.raises(EvidenceError, match=message):
+        opened = FeatureFiles.load(tmp_path)
+        for ref in all_refs(opened):
+            opened.feature(ref)
+            opened.test_contexts(ref, 1, 1, np.random.default_rng(0))
+
+
+def test_unknown_features_are_refused(files: FeatureFiles) -> None:
+    with pytest.raises(UnknownIdError, match="no layer 9: the evidence has layers 0 to 2"):
+        files.feature(FeatureRef(9, 0))
+    with pytest.raises(UnknownIdError, match="no feature 0/99999: layer 0 has features 0 to 23"):
+        files.density(FeatureRef(0, 99999))
+
+
+def test_evidence_of_other_weights_is_refused(files: FeatureFiles, pair: Any) -> None:
+    model, transcoders = pair
+    files.check(model, transcoders)
+    with pytest.raises(EvidenceError, match=r"other weights \(model [0-9a-f]{12}, expected ffffffffffff\)"):
+        files.check(dataclasses.replace(model, weights_sha256="f" * 64), transcoders)
+
+
+# -- what is kept of each feature -------------------------------------------------------------------------------------
+
+
+@st.composite
+def activations(draw: st.DrawFn) -> tuple[TokenTable, Any, Any, Any]:
+    """Windows with equal ones among them, and activations with ties."""
+    lengths = np.array(draw(st.lists(st.integers(1, 6), min_size=1, max_size=30)), dtype=np.int64)
+    n = len(lengths)
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    row = np.repeat(np.arange(n), lengths)
+    n_tokens = len(row)
+    table = TokenTable(
+        row=row,
+        position=np.arange(n_tokens) - (np.cumsum(lengths) - lengths)[row],
+        window=np.arange(n),
+        length=lengths,
+        test=rng.random(n) < 0.4,
+        priority=rng.permutation(n).astype(np.uint64) * 1000,
+    )
+    dense = np.where(rng.random((n_tokens, 3)) < 0.5, rng.integers(-2, 9, (n_tokens, 3)), 0).astype(np.float32)
+    token, feature = np.nonzero(dense)
+    return table, token, feature, dense[token, feature]
+
+
+def _same(a: Columns, b: Columns) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+def _part(
+    table: TokenTable, token: Any, feature: Any, value: Any, rows: Any, rules: KeepRules
+) -> tuple[Columns, Columns]:
+    mine = np.isin(table.row[token], rows)
+    return collect(table, token[mine], feature[mine], value[mine], rules)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(activations(), st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.data())
+def test_merging_parts_gives_what_one_pass_gives(
+    drawn: Any, top: int, per_bin: int, test: int, data: st.DataObject
+) -> None:
+    table, *entries = drawn
+    rules = KeepRules(top=top, per_bin=per_bin, test=test, shown_tokens=4)
+    candidates, counts = collect(table, *entries, rules)
+    whole, told = reduce_candidates([candidates], rules), merge_counts([counts])
+    n = len(table.window)
+    owner = np.array(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
+    parts = [_part(table, *entries, np.flatnonzero(owner == k), rules) for k in range(3)]
+    reduced = [reduce_candidates([part], rules) for part, _ in parts]
+    nested = reduce_candidates([reduce_candidates(reduced[:2], rules), reduced[2]], rules)
+    _same(nested, whole)
+    _same(merge_counts([merge_counts([c for _, c in parts[:2]]), parts[2][1]]), told)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(activations())
+def test_enough_room_keeps_every_window_and_the_choice_is_the_exact_one(drawn: Any) -> None:
+    table, token, feature, value = drawn
+    rules = KeepRules(top=3, per_bin=100, test=100, shown_tokens=64)
+    candidates, counts = collect(table, token, feature, value, rules)
+    kept, told = reduce_candidates([candidates], rules), merge_counts([counts])
+    assert len(kept["feature"]) == len(candidates["feature"])
+    for number in range(3):
+        mine = (kept["feature"] == number) & ~kept["test"]
+        of_windows = (told["feature"] == number) & (told["what"] == 0)
+        by_bin = np.bincount(told["bin"][of_windows], weights=told["count"][of_windows], minlength=N_BINS)
+        strength, window = kept["strength"][mine], kept["window"][mine]
+        chosen = choose_contexts({"strength": strength}, by_bin.astype(np.int64), rules)
+        found = [(int(window[row]), BANDS[band]) for row, band in chosen]
+        assert found == sample_by_quantile(window, strength)
+
+
+def test_bands_are_right_to_within_a_bin_when_much_was_dropped() -> None:
+    rng = np.random.default_rng(0)
+    n = 20_000
+    strength = np.exp(rng.normal(size=n)).astype(np.float32)
+    rules = KeepRules()
+    rows: Columns = {
+        "feature": np.zeros(n, dtype=np.int32),
+        "test": np.zeros(n, dtype=np.bool_),
+        "window": np.arange(n),
+        "priority": rng.permutation(n).astype(np.uint64),
+        "strength": strength,
+        "peak": np.zeros(n, dtype=np.uint16),
+        "positions": np.zeros(n, dtype=np.uint16),
+        "positions.lengths": np.ones(n, dtype=np.int64),
+        "values": strength,
+        "values.lengths": np.ones(n, dtype=np.int64),
+    }
+    assert {name.removesuffix(".lengths") for name in rows} == set(CANDIDATE_KINDS)
+    kept = reduce_candidates([rows], rules)
+    assert len(kept["window"]) < 250
+    by_bin = np.bincount(bins(strength), minlength=N_BINS)
+    chosen = choose_contexts({"strength": kept["strength"]}, by_bin, rules)
+    assert [band for _, band in chosen] == sorted(band for _, band in chosen)
+    quantile = {name: i for i, name in enumerate(BANDS)}
+    for row, band in chosen:
+        share = float((strength < kept["strength"][row]).mean())
+        low = {"top": 1 - 12 / n}.get(BANDS[band], 1 - 0.25 * quantile[BANDS[band]])
+        slack = max(
+            float(((strength >= a) & (strength < b)).mean())
+            for a, b in [bin_edges(int(bins(kept["strength"][row : row + 1])[0]))]
+        )
+        assert low - slack <= share + 1e-3 and share <= low + 0.25 + slack, (BANDS[band], share)
+    assert len(chosen) >= 24
+
+
+def test_bins_hold_their_values() -> None:
+    values = np.concatenate([np.exp(np.random.default_rng(0).normal(0, 9, 500)), [1.0, 1.5, 2.0]]).astype(np.float32)
+    for value, number in zip(values, bins(values), strict=True):
+        low, high = bin_edges(int(number))
+        assert low <= value < high and high / low <= 1.5 + 1e-6
+    assert bins(np.array([0.0, -3.0], dtype=np.float32)).tolist() == [0, 0]
+    assert (np.diff(bins(np.sort(values))) >= 0).all()
+
+
+# -- corpora ----------------------------------------------------------------------------------------------------------
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"text": " one ", "n": 1}\n\n{"text": ""}\n{"text": "two\\nlines"}\n')
+    assert [d.text for d in open_corpus(path).documents()] == ["one", "two\nlines"]
+    assert [d.number for d in open_corpus(path).documents()] == [0, 1]
+    other = tmp_path / "corpus.txt"
+    other.write_text('{"body": "one"}\n')
+    assert [d.text for d in open_corpus(other, field="body").documents()] == ["one"]
+    assert [d.text for d in open_corpus(other).documents()] == ['{"body": "one"}']
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"text": "one"}\nnonsense\n', "line 2 is not JSON"),
+        (b"[1]\n", "line 1 is list, expected an object with the field 'text'"),
+        (b'{"body": "one"}\n', "line 1 has no field 'text' .it has 'body'.; name another with --field"),
+        (b'{"text": 3}\n', "field 'text' is int, expected text"),
+        (b"[" * 100_000, "line 1 is not JSON"),
+        (b'{"text": "\xff"}', "line 1 is not UTF-8 .byte 10."),
+    ],
+)
+def test_bad_json_lines_are_told_with_their_number(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(EvidenceError, match=message):
+        list(open_corpus(path).documents())
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracescribe.tracer.corpus.MAX_LINE_BYTES", 100)
+    path = tmp_path / "corpus.txt"
+    path.write_text("short\n" + "long " * 100)
+    with pytest.raises(EvidenceError, match="line 2 is longer than 100 bytes"):
+        list(open_corpus(path).documents())
+    with pytest.raises(EvidenceError, match="cannot read the corpus .*nowhere: No such file .*with --split"):
+        list(open_corpus(tmp_path / "nowhere").documents())
+
+
+class _Datasets:
+    """Stands in for the `datasets` library, which the tests do not need to be installed."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def load_dataset(self, name: str, config: str | None, *, split: str, streaming: bool) -> Iterator[Any]:
+        assert streaming
+        if name == "gone":
+            raise ConnectionError("cannot reach the hub\nmore")
+        yield from self.rows
+
+
+def test_data_sets(pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    rows = [{"text": text} for text in words(60)]
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))  # type: ignore[arg-type]
+    corpus = open_corpus("some/set", split="train")
+    assert [d.text for d in corpus.documents()] == [row["text"] for row in rows]
+    assert build(*pair, corpus, tmp_path / "scan", SMALL, stop_after=2) is None
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[1:]))  # type: ignore[arg-type]
+    with pytest.raises(
+        EvidenceError, match=r"the corpus changed since the scan began: its first \d+ documents have hash"
+    ):
+        build(*pair, corpus, tmp_path / "scan", SMALL)
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[:2]))  # type: ignore[arg-type]
+    with pytest.raises(
+        EvidenceError, match=r"the corpus changed since the scan began: it has no document \d+ any more"
+    ):
+        build(*pair, corpus, tmp_path / "scan", SMALL)
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))  # type: ignore[arg-type]
+    manifest = build(*pair, corpus, tmp_path / "scan", SMALL)
+    assert manifest is not None and manifest.n_documents == 60
+    with pytest.raises(EvidenceError, match="no field 'body'"):
+        list(open_corpus("some/set", split="train", field="body").documents())
+    monkeypatch.setitem(sys.modules, "datasets", None)  # type: ignore[arg-type]
+    with pytest.raises(EvidenceError, match=r"not installed; install it with: pip install 'tracescribe\[datasets\]'"):
+        list(corpus.documents())
+
+
+def test_a_data_set_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets([]))  # type: ignore[arg-type]
+    with pytest.raises(
+        EvidenceError, match=r"cannot read data set 'gone', split 'train': .*ConnectionError: cannot reach"
+    ):
+        list(open_corpus("gone", split="train").documents())
