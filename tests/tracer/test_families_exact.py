@@ -15,6 +15,7 @@ from tests.tracer.autograd_oracle import open_hugging_face, read_transcoders, tr
 from tests.tracer.exact_cases import EXACT, Case, dense, faults, make_case, node_counts, relative, wrongly_pruned
 from tests.tracer.tiny_families import FAMILIES
 from tests.tracer.tiny_transcoders import TranscoderShape
+from tracescribe.tracer import sweep
 from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
 from tracescribe.tracer.graph import NodeKind
 from tracescribe.tracer.local_replacement import replace_locally
@@ -127,9 +128,14 @@ def test_masked_positions_are_a_setting(place: Path, family: str, zero_positions
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2"])
-def test_prompts_longer_than_the_tiles_of_a_pattern(place: Path, family: str) -> None:
+@pytest.mark.parametrize("keeps_images", [True, False])
+def test_prompts_longer_than_the_tiles_of_a_pattern(
+    place: Path, family: str, keeps_images: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sliding windows of 4 leave whole tiles of the pattern empty; positions at the edges of tiles count all the same."""
-    folder = place / f"long {family}"
+    if not keeps_images:
+        monkeypatch.setattr(sweep, "TOKEN_MAP_BYTES", 0)
+    folder = place / f"long {family} {keeps_images}"
     folder.mkdir()
     shape = TranscoderShape("clt", "relu", n_features=3, share=0.1)
     case = make_case(folder, family, shape, n_pos=133, seed=1, max_position_embeddings=256)
@@ -137,6 +143,23 @@ def test_prompts_longer_than_the_tiles_of_a_pattern(place: Path, family: str) ->
     graph, oracle = attribute_tokens(*case.open(), case.tokens, settings), case.oracle(max_n_logits=2)
     assert len(oracle.active) > 100
     assert faults(graph, oracle) == []
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gpt2"])
+def test_given_targets_are_combinations_of_logits(place: Path, family: str) -> None:
+    """A difference of two logits has the difference of their edges; a given token has its own."""
+    case = case_of(place, family, "CLT, ReLU")
+    everything = case.oracle(max_n_logits=10**6, desired_logit_probability=1.0)
+    rows = {
+        int(t): row
+        for t, row in zip(everything.logit_tokens, everything.adjacency[-len(everything.logit_tokens) :], strict=True)
+    }
+    assert len(rows) == 40
+    settings = AttributionSettings(target_tokens=(7,), targets=(((9, 1.0), (4, -1.0)), ((5, 0.5), (6, 0.5), (7, -2.0))))
+    graph = attribute_tokens(*case.open(), case.tokens, settings)
+    expected = torch.stack([rows[7], rows[9] - rows[4], 0.5 * rows[5] + 0.5 * rows[6] - 2 * rows[7]])
+    n_sources = graph.n_nodes - 3
+    assert relative(dense(graph)[n_sources:, :n_sources], expected[:, :n_sources]) <= EXACT
 
 
 def test_float32_differs_by_rounding_alone(place: Path) -> None:

@@ -19,7 +19,7 @@ from tests.tracer.autograd_oracle import OracleGraph
 from tests.tracer.exact_cases import EXACT, Case, faults, make_case, node_counts, relative, wrongly_pruned
 from tests.tracer.planting import Mistake, plant
 from tests.tracer.tiny_transcoders import TranscoderShape
-from tracescribe.tracer import expansion
+from tracescribe.tracer import expansion, sweep
 from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
 from tracescribe.tracer.edges import EdgeTable
 from tracescribe.tracer.errors import TracescribeError
@@ -95,6 +95,10 @@ def wrong_in(known: Known) -> list[str]:
         found.append("error vectors differ")
     if found:
         return found  # what follows rests on the edges
+    with pytest.MonkeyPatch.context() as patch:  # as for prompts so long that tokens' images are not kept
+        patch.setattr(sweep, "TOKEN_MAP_BYTES", 0)
+        in_blocks = attribute_tokens(model, transcoders, case.tokens, dataclasses.replace(known.settings, batch_size=7))
+    found += [f"in small blocks, {fault}" for fault in faults(in_blocks, oracle)]
     assert graph.scores is not None
     scores = (graph.scores.replacement, graph.scores.completeness)
     if not relative(scores, known.scores) < 1e-6 or not relative(graph.nodes.influence, known.cumulative) < 1e-5:
@@ -171,14 +175,16 @@ MISTAKES = [
     Mistake("writes of the layer below", "sweep:_Block.run", "self._read_writes(layer)", "self._read_writes(max(layer - 1, 0))"),
     Mistake("no edge passes a skip path", "sweep:_Block._skip", "if skip is not None:", "if False:"),
     Mistake("a skip path replaces the residual stream", "sweep:_Block._skip", "here += skip.pull(here)", "here.copy_(skip.pull(here))"),
-    Mistake("heads share keys and values in turns", "sweep:_Block._cross_attention", "head // group", "head % n_kv"),
-    Mistake("one head's values dropped", "sweep:_Block._cross_attention", "for head in range(n_heads):", "for head in range(n_heads - 1):"),
-    Mistake("the last head of a group wins", "sweep:_Block._cross_attention", "beta=min(1, head % group)", "beta=0"),
-    Mistake("the last query position is cut off", "sweep:_Block._cross_attention", "min(high, n_pos)", "min(high, n_pos - 1)"),
-    Mistake("heads of another group", "sweep:_through_values", '"kge,dgje->gjkd"', '"kge,dgje->jgkd"'),
+    Mistake("heads share keys and values in turns", "sweep:_Block._onto_values", "head // group", "head % n_kv"),
+    Mistake("one head's values dropped", "sweep:_Block._onto_values", "for head in range(n_heads):", "for head in range(n_heads - 1):"),
+    Mistake("the last head of a group wins", "sweep:_Block._onto_values", "beta=min(1, head % group)", "beta=0"),
+    Mistake("the last query position is cut off", "sweep:_Block._onto_values", "min(high, n_pos)", "min(high, n_pos - 1)"),
+    Mistake("heads of another group", "sweep:_through_values", '"kge,dgje->kgjd"', '"kge,dgje->kjgd"'),
     Mistake("a fresh target looks forward", "sweep:_Block._join", "weights.pattern[:, :n_pos, position]", "weights.pattern[:, position, :n_pos]"),
     Mistake("a fresh target does not stay in the stream", "sweep:_Block._join", "self.covectors[position, start:stop] +=", "_ ="),
-    Mistake("a token reaches its own position by attention alone", "sweep:_TokenMap.at", "image[position] += self.embeddings[position]", "pass"),
+    Mistake("a token reaches its own position by attention alone", "sweep:_TokenMap.images", "image[position] += embedding", "pass"),
+    Mistake("a fresh target misses the token at its own position", "sweep:_Block._fresh_tokens", "position] += (covector", "position] += 0 * (covector"),
+    Mistake("tokens without images reach their own position alone", "sweep:_Block._read_tokens", "into += torch.bmm(self._onto_values", "_ = torch.bmm(self._onto_values"),
     Mistake("learned positions missing in the bias", "sweep:_Block._read_tokens", "tokens.bottom is not None", "False"),
     Mistake("biases of a fresh target's attention missing", "sweep:_Block._read_attention_constant", "self.offset[fresh] +=", "_ ="),
     Mistake("a tile's last query lost", "sweep:_LayerWeights.of", "int(queries[-1]) + 1", "int(queries[-1])"),
