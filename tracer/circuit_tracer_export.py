@@ -33,7 +33,7 @@ def write_features(
     refs: Sequence[FeatureRef] | None,
     folder: Path,
     transcoder_id: str | None = None,
-    progress: Callable[[str, int, int, str], None] | None = None,
+    progress: Callable[[str, int, int, str], object] | None = None,
 ) -> int:
     """Write features of a scan as files below `features/`.
 

@@ -6,8 +6,7 @@ Two layouts, in the folder given or in `features/` below it:
     index.json.gz, *.bin      by layer a file of records and their offsets; a record is a little-endian uint32, the
                               length, and that many bytes of zlib or gzip, which hold the same document
 
-Everything is untrusted: sizes are bounded before and after decompression, names may not leave the folder, and a faulty
-document is an `EvidenceError`.
+Everything is untrusted (see `circuit_tracer_documents`); names in the index may not leave the folder.
 
 Source: circuit-tracer 0.4.1 (github.com/decoderesearch/circuit-tracer), its frontend's feature files.
 """
@@ -16,16 +15,26 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tracescribe.tracer.circuit_tracer_documents import (
+    GET_AGAIN,
+    MAX_DOCUMENT_BYTES,
+    MAX_INDEX_BYTES,
+    MAX_PACKED_BYTES,
+    FeatureDocument,
+    first_fault,
+    inflate,
+    parse_document,
+    parse_json,
+    read_bounded,
+)
 from tracescribe.tracer.corpus_windows import in_test_half
 from tracescribe.tracer.errors import EvidenceError, UnknownIdError
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
@@ -38,52 +47,10 @@ if TYPE_CHECKING:
 
 PACKED_INDEX = "index.json.gz"
 SUB_FOLDER = "features"
-MAX_PACKED_BYTES = 1 << 24
-"""Largest compressed record or document (16 MiB); published ones take some 10 KiB."""
-MAX_DOCUMENT_BYTES = 1 << 26
-"""Largest document after decompression (64 MiB): what a bomb is cut off at."""
-MAX_INDEX_BYTES = 1 << 28
-"""Largest packed index after decompression: some 20 million features."""
-MAX_EXAMPLES = 4096
-MAX_EXAMPLE_TOKENS = 1 << 16
 DEFAULT_TEST_SHARE = 0.5
 SPLIT_SALT = "tracescribe-evidence-1"
 UNKNOWN_TOKEN = -1
 """Token id of a promoted token: the files give its text alone."""
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Example(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    tokens: list[str] = Field(max_length=MAX_EXAMPLE_TOKENS)
-    tokens_acts_list: list[Number] = Field(max_length=MAX_EXAMPLE_TOKENS)
-
-    @model_validator(mode="after")
-    def _one_each(self) -> _Example:
-        if len(self.tokens) != len(self.tokens_acts_list) or not self.tokens:
-            raise ValueError(f"{len(self.tokens)} tokens with {len(self.tokens_acts_list)} activations")
-        return self
-
-
-class _Quantile(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    quantile_name: str = Field(max_length=200)
-    examples: list[_Example] = Field(max_length=MAX_EXAMPLES)
-
-
-class FeatureDocument(BaseModel):
-    """One feature's document; what this product has no use for is passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    examples_quantiles: list[_Quantile] = Field(default_factory=list, max_length=MAX_EXAMPLES)
-    top_logits: list[str] = Field(default_factory=list, max_length=MAX_EXAMPLES)
-    bottom_logits: list[str] = Field(default_factory=list, max_length=MAX_EXAMPLES)
-    act_max: Number | None = None
-    activation_frequency: Number | None = Field(default=None, ge=0)
 
 
 class _PackedLayer(BaseModel):
@@ -208,9 +175,9 @@ class CircuitTracerFeatures:
         path = self._place / f"{cantor_number(ref.layer, ref.feature)}.json"
         if ref.layer < 0 or ref.feature < 0 or not path.is_file():
             raise UnknownIdError(f"no feature {ref} in the feature files of {self.folder}")
-        content = _read(path, MAX_DOCUMENT_BYTES)
+        content = read_bounded(path, MAX_DOCUMENT_BYTES)
         if content[:2] == b"\x1f\x8b":
-            content = _inflate(content, str(path), MAX_DOCUMENT_BYTES)
+            content = inflate(content, str(path), MAX_DOCUMENT_BYTES)
         return str(path), content
 
     def _record(self, ref: FeatureRef) -> tuple[str, bytes]:
@@ -223,17 +190,17 @@ class CircuitTracerFeatures:
         if start == stop:
             raise UnknownIdError(f"no feature {ref} in the feature files of {self.folder}: its record is empty")
         if not 0 <= start < stop or stop - start > MAX_PACKED_BYTES:
-            raise EvidenceError(f"{where}: offsets {start} to {stop} are no place for a record; {_GET_AGAIN}")
+            raise EvidenceError(f"{where}: offsets {start} to {stop} are no place for a record; {GET_AGAIN}")
         try:
             with path.open("rb") as handle:
                 handle.seek(start)
                 content = handle.read(stop - start)
         except OSError as error:
-            raise EvidenceError(f"cannot read {path}: {error.strerror or error}; {_GET_AGAIN}") from error
+            raise EvidenceError(f"cannot read {path}: {error.strerror or error}; {GET_AGAIN}") from error
         length = struct.unpack("<I", content[:4])[0] if len(content) >= 4 else -1
         if not 0 <= length <= len(content) - 4:
-            raise EvidenceError(f"{where}: length {length} in {len(content)} bytes; {_GET_AGAIN}")
-        return where, _inflate(content[4 : 4 + length], where, MAX_DOCUMENT_BYTES)
+            raise EvidenceError(f"{where}: length {length} in {len(content)} bytes; {GET_AGAIN}")
+        return where, inflate(content[4 : 4 + length], where, MAX_DOCUMENT_BYTES)
 
     @cached_property
     def _place(self) -> Path:
@@ -242,34 +209,35 @@ class CircuitTracerFeatures:
         return below if below.is_dir() else self.folder
 
     @cached_property
-    def _packed(self) -> Mapping[int, Any] | None:
+    def _packed(self) -> dict[int, Any] | None:
         """The packed layout's layers, unchecked; None for the other layout."""
         path = self._place / PACKED_INDEX
         if not path.is_file():
             return None
-        content = _inflate(_read(path, MAX_INDEX_BYTES), str(path), MAX_INDEX_BYTES)
-        layers = _json(content, str(path))
+        content = inflate(read_bounded(path, MAX_INDEX_BYTES), str(path), MAX_INDEX_BYTES)
+        layers = parse_json(content, str(path))
         if isinstance(layers, list):
             return dict(enumerate(layers))
         if isinstance(layers, dict):
             return {int(key): value for key, value in layers.items() if _is_number(key)}
-        raise EvidenceError(f"{path} holds {type(layers).__name__}, expected layers; {_GET_AGAIN}")
+        raise EvidenceError(f"{path} holds {type(layers).__name__}, expected layers; {GET_AGAIN}")
 
     def _packed_layer(self, layer: int) -> _PackedLayer:
         packed = self._packed or {}
         if layer not in packed:
             raise UnknownIdError(f"no layer {layer} in the feature files of {self.folder}")
         where = f"{self._place / PACKED_INDEX}, layer {layer}"
-        if not isinstance(packed[layer], _PackedLayer):
+        found = packed[layer]
+        if not isinstance(found, _PackedLayer):
             try:
                 found = _PackedLayer.model_validate(packed[layer])
             except ValidationError as error:
-                raise EvidenceError(f"{where} is damaged at {_first(error)}; {_GET_AGAIN}") from error
+                raise EvidenceError(f"{where} is damaged at {first_fault(error)}; {GET_AGAIN}") from error
             name = found.filename
             if name != Path(name).name or name in {"", ".", ".."} or "\\" in name or "\0" in name:
-                raise EvidenceError(f"{where} names the file {name!r:.60}, which is outside the folder; {_GET_AGAIN}")
-            packed[layer] = found  # type: ignore[index]  # the mapping is this object's own dict
-        return packed[layer]  # type: ignore[no-any-return]
+                raise EvidenceError(f"{where} names the file {name!r:.60}, which is outside the folder; {GET_AGAIN}")
+            packed[layer] = found
+        return found
 
     def _contexts(self, document: FeatureDocument, *, test: bool) -> tuple[Context, ...]:
         found: list[Context] = []
@@ -303,19 +271,6 @@ def holds_features(folder: Path) -> bool:
     return False
 
 
-def parse_document(content: bytes, where: str) -> FeatureDocument:
-    """One feature's document from bytes.
-
-    Raises:
-        EvidenceError: it is no JSON, or lacks what it must have.
-    """
-    value = _json(content, where)
-    try:
-        return FeatureDocument.model_validate(value)
-    except ValidationError as error:
-        raise EvidenceError(f"{where} is damaged at {_first(error)}; {_GET_AGAIN}") from error
-
-
 def cantor_inverse(number: int) -> FeatureRef:
     """The layer and the feature of a number that `cantor_number` gave."""
     total = (math.isqrt(8 * number + 1) - 1) // 2
@@ -323,51 +278,8 @@ def cantor_inverse(number: int) -> FeatureRef:
     return FeatureRef(total - feature, feature)
 
 
-_GET_AGAIN = "copy or download the feature files again"
-
-
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 20
-
-
-def _read(path: Path, most: int) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            content = handle.read(most + 1)
-    except OSError as error:
-        raise EvidenceError(f"cannot read {path}: {error.strerror or error}; {_GET_AGAIN}") from error
-    if len(content) > most:
-        raise EvidenceError(f"{path} is larger than {most} bytes; {_GET_AGAIN}")
-    return content
-
-
-def _inflate(content: bytes, where: str, most: int) -> bytes:
-    """zlib or gzip bytes, decompressed up to a limit."""
-    machine = zlib.decompressobj(wbits=47)  # 32 + 15: either header
-    try:
-        inflated = machine.decompress(content, most + 1)
-    except zlib.error as error:
-        raise EvidenceError(f"{where} cannot be decompressed ({error}); {_GET_AGAIN}") from error
-    if len(inflated) > most:
-        raise EvidenceError(f"{where} decompresses to more than {most} bytes; {_GET_AGAIN}")
-    if not machine.eof:
-        raise EvidenceError(f"{where} is cut short; {_GET_AGAIN}")
-    return inflated
-
-
-def _json(content: bytes, where: str) -> Any:
-    import json
-
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"{where} is not JSON ({str(error)[:80]}); {_GET_AGAIN}") from error
-
-
-def _first(error: ValidationError) -> str:
-    """The first fault, with its path inside the document."""
-    fault = error.errors()[0]
-    return f"{'.'.join(str(part) for part in fault['loc']) or 'document'}: {fault['msg']}"
 
 
 def _in_short(widths: tuple[int, ...]) -> str:

@@ -5,7 +5,6 @@ Comes in: a model, its transcoders, plain sentences. Goes out: an `EvidenceStore
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tracescribe.tracer import embedded
+from tracescribe.tracer import corpus_windows, embedded
 from tracescribe.tracer.errors import EvidenceError, PromptError, SettingError
 from tracescribe.tracer.evidence_store import EvidenceStore, LayerActivations
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect, TopEffects
@@ -79,8 +78,7 @@ class ScanSettings:
 
 def in_test_half(sentence: str, settings: ScanSettings) -> bool:
     """Which half a sentence lies in: decided by a hash of its words, so that equal sentences never part."""
-    digest = hashlib.sha256(f"{settings.split_salt}\0{' '.join(sentence.split())}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < settings.test_share
+    return corpus_windows.in_test_half(sentence, settings.split_salt, settings.test_share)
 
 
 def corpus_sha256(sentences: Sequence[str]) -> str:
@@ -239,17 +237,19 @@ def _run(
 
         def act(x: Tensor | None, output: Tensor) -> None:
             assert x is not None, "norms are called with a positional input"
-            encoded = transcoders.encode(layer, block.read(transcoders.reads, x))
+            read = block.read(transcoders.reads, x.to(model.compute_dtype))
+            encoded = transcoders.encode(layer, read.to(transcoders.device, transcoders.dtype))
             encoded[:, :zero_positions] = 0.0
             flat = encoded.flatten(0, 1)
             token, feature = flat.nonzero(as_tuple=True)
-            layers.append((token.numpy(), feature.numpy(), flat[token, feature].numpy()))
+            value = flat[token, feature].to("cpu", torch.float32)
+            layers.append((token.cpu().numpy(), feature.cpu().numpy(), value.numpy()))
 
         return block.mlp_norm.module, act
 
     with hooked([encode(layer) for layer in range(model.n_layers)]):
-        logits = cast(Any, model.hf)(input_ids=ids, use_cache=False).logits
-    return logits.argmax(-1).numpy(), layers
+        logits = cast(Any, model.hf)(input_ids=ids.to(model.device), use_cache=False).logits
+    return logits.argmax(-1).cpu().numpy(), layers
 
 
 def _merged(parts: list[tuple[IntArray, IntArray, FloatArray]]) -> tuple[IntArray, IntArray, FloatArray]:

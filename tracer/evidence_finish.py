@@ -60,7 +60,7 @@ def finish(
     n_effects: int,
     folder: Path,
     plan: dict[str, Any],
-    tell: Callable[[str, int, int, str], None],
+    tell: Callable[[str, int, int, str], object],
 ) -> Manifest:
     """Write the files of a finished scan, the manifest last.
 

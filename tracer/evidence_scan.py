@@ -40,7 +40,7 @@ from tracescribe.tracer.scan_plan import BuildSettings, ScanPlan, plan_as_json, 
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit
 from tracescribe.tracer.window_runs import run_windows
 
-Progress = Callable[[str, int, int, str], None]
+Progress = Callable[[str, int, int, str], object]
 """Called with a stage, what is done of it, its total, and figures in words."""
 
 PENDING_CANDIDATES = 1 << 20

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tracescribe.tracer import embedded
+from tracescribe.tracer.circuit_tracer_documents import parse_document
 from tracescribe.tracer.circuit_tracer_export import QUANTILES, feature_document, write_features
-from tracescribe.tracer.circuit_tracer_features import CircuitTracerFeatures, cantor_inverse, parse_document
+from tracescribe.tracer.circuit_tracer_features import CircuitTracerFeatures, cantor_inverse
 from tracescribe.tracer.errors import EvidenceError, UnknownIdError
 from tracescribe.tracer.evidence_rows import bin_edges, bins
 from tracescribe.tracer.evidence_source import open_evidence
@@ -173,8 +174,8 @@ def test_hostile_documents_are_refused(content: bytes, message: str, tmp_path: P
         open_evidence(tmp_path / "packed").feature(FeatureRef(0, 0))
 
 
-def _record(content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / "features" / "layer_0.bin").write_bytes(content + bytes(10_000)) and None
+def _record(content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / "features" / "layer_0.bin").write_bytes(content + bytes(10_000))
 
 
 def _index(change: Callable[[Any], None]) -> Callable[[Path], None]:
@@ -195,7 +196,7 @@ def _bomb() -> bytes:
     return struct.pack("<I", len(packed)) + packed
 
 
-DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (_record(b"\xff\xff\xff\xff"), "length 4294967295 in"),
     (_record(b"\x04\x00\x00\x00abcd"), "cannot be decompressed"),
     (_record(struct.pack("<I", 9) + zlib.compress(b"x" * 1000)[:9]), "is cut short"),
@@ -216,7 +217,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
-def test_damaged_packed_files_are_refused(damage: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+def test_damaged_packed_files_are_refused(damage: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     write_packed(tmp_path)
     damage(tmp_path)
     with pytest.raises(EvidenceError, match=message):
@@ -274,7 +275,9 @@ def test_what_is_exported_is_read_again(tmp_path: Path) -> None:
         values = store.dense(ref)
         values = values[values > 0]
         for share, told_value in zip(QUANTILES, raw["quantile_values"], strict=True):
-            low, high = bin_edges(int(bins(np.quantile(values, share, method="inverted_cdf")[None])[0]))
+            low, high = bin_edges(
+                int(bins(np.array([np.quantile(values, share, method="inverted_cdf")], dtype=np.float32))[0])
+            )
             assert low <= told_value <= high, "right to within a bin"
         for quantile in raw["examples_quantiles"]:
             for example in quantile["examples"]:

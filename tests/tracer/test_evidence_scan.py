@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.tracer.tiny_pair import TinyShape, make_pair
 from tracescribe.tracer.clean_run import clean_run
@@ -46,6 +47,7 @@ from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.parquet_files import Columns
 from tracescribe.tracer.scan_plan import BuildSettings, plan_scan
 from tracescribe.tracer.transcoders import TranscoderSet
+from tracescribe.tracer.window_runs import run_windows
 
 SHAPE = TinyShape(jump=True)
 CONTEXT = 12
@@ -53,6 +55,7 @@ SMALL = BuildSettings(context_size=CONTEXT, max_memory=4 << 20, sample_tokens=40
 """Many small shards, so that runs are merged and there is much to kill."""
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 KILLS = 5
+Pair = tuple[LanguageModel, TranscoderSet]
 
 
 def words(n_documents: int, seed: int = 0, longest: int = 40) -> list[str]:
@@ -66,7 +69,7 @@ def words(n_documents: int, seed: int = 0, longest: int = 40) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModel, TranscoderSet]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return make_pair(tmp_path_factory.mktemp("pair"), SHAPE)
 
 
@@ -78,7 +81,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> FileCorpus:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pair: tuple[LanguageModel, TranscoderSet], corpus: FileCorpus, tmp_path_factory: Any) -> Path:
+def undisturbed(pair: Pair, corpus: FileCorpus, tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("undisturbed") / "scan"
     build(*pair, corpus, folder, SMALL)
     return folder
@@ -90,14 +93,14 @@ def files(undisturbed: Path) -> FeatureFiles:
 
 
 @pytest.fixture(scope="module")
-def windows(pair: tuple[LanguageModel, TranscoderSet], corpus: FileCorpus) -> list[Window]:
+def windows(pair: Pair, corpus: FileCorpus) -> list[Window]:
     """Every window of the corpus."""
     rules = WindowRules(CONTEXT, lead_ids(pair[0].vocabulary), 0.5, "tracescribe-evidence-1")
     return list(WindowReader(corpus, pair[0].vocabulary, rules))
 
 
 @pytest.fixture(scope="module")
-def full(pair: tuple[LanguageModel, TranscoderSet], windows: list[Window]) -> EvidenceStore:
+def full(pair: Pair, windows: list[Window]) -> EvidenceStore:
     """The same windows with every activation: another implementation of the scan."""
     texts = [" ".join(pair[0].token_text(int(i)) for i in window.ids[1:]) for window in windows]
     return scan(*pair, texts, ScanSettings(batch_size=16))
@@ -182,7 +185,7 @@ def test_negatives_are_silent(files: FeatureFiles, full: EvidenceStore) -> None:
             assert not full.dense(ref)[full.span(texts[context.tokens])].any()
 
 
-def test_windows_are_the_document_in_pieces(pair: Any, corpus: FileCorpus) -> None:
+def test_windows_are_the_document_in_pieces(pair: Pair, corpus: FileCorpus) -> None:
     model: LanguageModel = pair[0]
     rules = WindowRules(CONTEXT, lead_ids(model.vocabulary), 0.5, "salt")
     joined: dict[int, list[int]] = {}
@@ -194,7 +197,7 @@ def test_windows_are_the_document_in_pieces(pair: Any, corpus: FileCorpus) -> No
         assert joined[document.number] == unlimited.encode(document.text).tolist()[1:]
 
 
-def test_windows_are_resumed_anywhere(pair: Any, corpus: FileCorpus) -> None:
+def test_windows_are_resumed_anywhere(pair: Pair, corpus: FileCorpus) -> None:
     model: LanguageModel = pair[0]
     rules = WindowRules(CONTEXT, lead_ids(model.vocabulary), 0.5, "salt")
     every = list(WindowReader(corpus, model.vocabulary, rules))
@@ -206,7 +209,7 @@ def test_windows_are_resumed_anywhere(pair: Any, corpus: FileCorpus) -> None:
             list(WindowReader(corpus, model.vocabulary, rules, every[start].position, "0" * 64))
 
 
-def test_activations_agree_with_a_single_run(files: FeatureFiles, pair: Any) -> None:
+def test_activations_agree_with_a_single_run(files: FeatureFiles, pair: Pair) -> None:
     model, transcoders = pair
     sample = files.sample
     for number in range(0, sample.n_sentences, 9):
@@ -228,7 +231,7 @@ def test_the_sample_is_bounded_and_random(files: FeatureFiles) -> None:
     assert 0 < sample.is_test.sum() < sample.n_sentences
 
 
-def in_child(work: Callable[[Callable[[], None]], None]) -> tuple[int, int]:
+def in_child(work: Callable[[Callable[[], object]], object]) -> tuple[int, int]:
     """Fork; the child does the work and calls back as it goes. Returns its process id and a pipe that tells of calls."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -237,14 +240,14 @@ def in_child(work: Callable[[Callable[[], None]], None]) -> tuple[int, int]:
         return child, reader
     code = 1
     try:
-        work(lambda: os.write(writer, b".") and None)
+        work(lambda: os.write(writer, b"."))
         code = 0
     finally:
         os._exit(code)
 
 
 def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
-    pair: Any, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
+    pair: Pair, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
 ) -> None:
     """A real process, killed with SIGKILL at drawn moments of its work; every next one takes up what is there."""
     draw = random.Random(7)
@@ -253,7 +256,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
     assert not any(name.startswith(CHECKPOINT) for name in expected)
     killed = 0
     for turn in range(40):
-        child, reader = in_child(lambda tell: build(*pair, corpus, folder, SMALL, lambda *_: tell()) and None)
+        child, reader = in_child(lambda tell: build(*pair, corpus, folder, SMALL, lambda *_: tell()))
         wait_for = draw.randrange(1, 6) if turn < KILLS else 10_000
         told = 0
         while told < wait_for and (read := os.read(reader, 1)):
@@ -274,7 +277,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
 
 
 def test_stopped_after_every_shard_gives_the_same_bytes(
-    pair: Any, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
+    pair: Pair, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
 ) -> None:
     calls = 1
     while build(*pair, corpus, tmp_path / "scan", SMALL, stop_after=1) is None:
@@ -288,12 +291,11 @@ def test_stopped_after_every_shard_gives_the_same_bytes(
 
 
 def test_done_shards_are_not_done_again(
-    pair: Any, corpus: FileCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, corpus: FileCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tracescribe.tracer import evidence_scan
 
     seen: list[int] = []
-    run_windows = evidence_scan.run_windows
 
     def counted(model: Any, windows: Any, batch_tokens: int) -> Any:
         seen.append(len(windows))
@@ -307,7 +309,7 @@ def test_done_shards_are_not_done_again(
     assert sum(seen) == manifest.n_windows, "a finished scan is left as it is"
 
 
-def test_memory_stays_within_the_limit_on_ten_times_the_corpus(pair: Any, tmp_path: Path) -> None:
+def test_memory_stays_within_the_limit_on_ten_times_the_corpus(pair: Pair, tmp_path: Path) -> None:
     """Growth of the resident set over the whole scan, measured in a process of its own."""
     limit = 4 << 20
     growth: dict[int, int] = {}
@@ -316,7 +318,7 @@ def test_memory_stays_within_the_limit_on_ten_times_the_corpus(pair: Any, tmp_pa
         path.write_text("\n".join(words(250 * times, seed=times)) + "\n", encoding="utf-8")
         told = tmp_path / f"{times}.json"
 
-        def measured(_: Callable[[], None], path: Path = path, told: Path = told, times: int = times) -> None:
+        def measured(_: Callable[[], object], path: Path = path, told: Path = told, times: int = times) -> None:
             settings = BuildSettings(context_size=CONTEXT, max_memory=limit, sample_tokens=500)
             build(*pair, FileCorpus(path), tmp_path / "warm", settings, stop_after=1)
             before = _kilobytes("VmRSS")
@@ -338,7 +340,7 @@ def _kilobytes(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
-def test_another_plan_is_refused(pair: Any, corpus: FileCorpus, undisturbed: Path, tmp_path: Path) -> None:
+def test_another_plan_is_refused(pair: Pair, corpus: FileCorpus, undisturbed: Path, tmp_path: Path) -> None:
     model, transcoders = pair
     folder = tmp_path / "scan"
     assert build(model, transcoders, corpus, folder, SMALL, stop_after=1) is None
@@ -363,12 +365,12 @@ def test_another_plan_is_refused(pair: Any, corpus: FileCorpus, undisturbed: Pat
     assert changed_build is not None and (folder / "mine.txt").read_text() == "stays"
 
 
-def test_two_scans_into_one_folder_are_refused(pair: Any, corpus: FileCorpus, tmp_path: Path) -> None:
+def test_two_scans_into_one_folder_are_refused(pair: Pair, corpus: FileCorpus, tmp_path: Path) -> None:
     with only_one(tmp_path / "scan" / CHECKPOINT), pytest.raises(OutputError, match="another process is scanning"):
         build(*pair, corpus, tmp_path / "scan", SMALL)
 
 
-def test_what_cannot_fit_is_told_before_any_work(pair: Any) -> None:
+def test_what_cannot_fit_is_told_before_any_work(pair: Pair) -> None:
     with pytest.raises(SettingError, match=r"a window of 12 tokens needs \d+ bytes of memory, found a limit of 1000"):
         plan_scan(*pair, BuildSettings(context_size=12, max_memory=1000))
     with pytest.raises(SettingError, match="context size 64 is more than model model reads"):
@@ -387,7 +389,7 @@ def _garble(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: (f / MANIFEST).unlink(), "no evidence in"),
     (lambda f: (f / MANIFEST).write_text("{}"), "damaged at"),
     (lambda f: (f / "layer_001.parquet").unlink(), "layer_001.parquet has 0 bytes, expected"),
@@ -400,7 +402,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE)
 def test_damaged_scans_are_refused(
-    undisturbed: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+    undisturbed: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     for name, content in every_file(undisturbed).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -420,7 +422,7 @@ def test_unknown_features_are_refused(files: FeatureFiles) -> None:
         files.density(FeatureRef(0, 99999))
 
 
-def test_evidence_of_other_weights_is_refused(files: FeatureFiles, pair: Any) -> None:
+def test_evidence_of_other_weights_is_refused(files: FeatureFiles, pair: Pair) -> None:
     model, transcoders = pair
     files.check(model, transcoders)
     with pytest.raises(EvidenceError, match=r"other weights \(model [0-9a-f]{12}, expected ffffffffffff\)"):
@@ -430,8 +432,11 @@ def test_evidence_of_other_weights_is_refused(files: FeatureFiles, pair: Any) ->
 # -- what is kept of each feature -------------------------------------------------------------------------------------
 
 
+Drawn = tuple[TokenTable, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+
+
 @st.composite
-def activations(draw: st.DrawFn) -> tuple[TokenTable, Any, Any, Any]:
+def activations(draw: st.DrawFn) -> Drawn:
     """Windows with equal ones among them, and activations with ties."""
     lengths = np.array(draw(st.lists(st.integers(1, 6), min_size=1, max_size=30)), dtype=np.int64)
     n = len(lengths)
@@ -458,9 +463,8 @@ def _same(a: Columns, b: Columns) -> None:
         assert np.array_equal(a[name], b[name]), name
 
 
-def _part(
-    table: TokenTable, token: Any, feature: Any, value: Any, rows: Any, rules: KeepRules
-) -> tuple[Columns, Columns]:
+def _part(drawn: Drawn, rows: NDArray[np.int64], rules: KeepRules) -> tuple[Columns, Columns]:
+    table, token, feature, value = drawn
     mine = np.isin(table.row[token], rows)
     return collect(table, token[mine], feature[mine], value[mine], rules)
 
@@ -468,15 +472,14 @@ def _part(
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(activations(), st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.data())
 def test_merging_parts_gives_what_one_pass_gives(
-    drawn: Any, top: int, per_bin: int, test: int, data: st.DataObject
+    drawn: Drawn, top: int, per_bin: int, test: int, data: st.DataObject
 ) -> None:
-    table, *entries = drawn
     rules = KeepRules(top=top, per_bin=per_bin, test=test, shown_tokens=4)
-    candidates, counts = collect(table, *entries, rules)
+    candidates, counts = collect(*drawn, rules)
     whole, told = reduce_candidates([candidates], rules), merge_counts([counts])
-    n = len(table.window)
+    n = len(drawn[0].window)
     owner = np.array(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
-    parts = [_part(table, *entries, np.flatnonzero(owner == k), rules) for k in range(3)]
+    parts = [_part(drawn, np.flatnonzero(owner == k), rules) for k in range(3)]
     reduced = [reduce_candidates([part], rules) for part, _ in parts]
     nested = reduce_candidates([reduce_candidates(reduced[:2], rules), reduced[2]], rules)
     _same(nested, whole)
@@ -485,7 +488,7 @@ def test_merging_parts_gives_what_one_pass_gives(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(activations())
-def test_enough_room_keeps_every_window_and_the_choice_is_the_exact_one(drawn: Any) -> None:
+def test_enough_room_keeps_every_window_and_the_choice_is_the_exact_one(drawn: Drawn) -> None:
     table, token, feature, value = drawn
     rules = KeepRules(top=3, per_bin=100, test=100, shown_tokens=64)
     candidates, counts = collect(table, token, feature, value, rules)
@@ -600,30 +603,30 @@ class _Datasets:
         yield from self.rows
 
 
-def test_data_sets(pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_sets(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     rows = [{"text": text} for text in words(60)]
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))
     corpus = open_corpus("some/set", split="train")
     assert [d.text for d in corpus.documents()] == [row["text"] for row in rows]
     assert build(*pair, corpus, tmp_path / "scan", SMALL, stop_after=2) is None
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[1:]))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[1:]))
     with pytest.raises(
         EvidenceError, match=r"the corpus changed since the scan began: its first \d+ documents have hash"
     ):
         build(*pair, corpus, tmp_path / "scan", SMALL)
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[:2]))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[:2]))
     with pytest.raises(
         EvidenceError, match=r"the corpus changed since the scan began: it has no document \d+ any more"
     ):
         build(*pair, corpus, tmp_path / "scan", SMALL)
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))
     manifest = build(*pair, corpus, tmp_path / "scan", SMALL)
     assert manifest is not None and manifest.n_documents == 60
     with pytest.raises(EvidenceError, match="no field 'body'"):
         list(open_corpus("some/set", split="train", field="body").documents())
-    monkeypatch.setitem(sys.modules, "datasets", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(EvidenceError, match=r"not installed; install it with: pip install 'tracescribe\[datasets\]'"):
         list(corpus.documents())
 
@@ -631,7 +634,7 @@ def test_data_sets(pair: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_data_set_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets([]))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "datasets", _Datasets([]))
     with pytest.raises(
         EvidenceError, match=r"cannot read data set 'gone', split 'train': .*ConnectionError: cannot reach"
     ):
