@@ -1,22 +1,22 @@
-"""Interventions by hand: from what was written on the command line to edits, and from logits to a table of tokens."""
+"""Interventions by hand: from one call of `tracescribe intervene` to a table of tokens, readings and continuations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracescribe.runs import terminal
-from tracescribe.runs.edit_grammar import Place, parse_node, parse_place, parse_setting
+from tracescribe.runs.edit_grammar import parse_node
 from tracescribe.runs.loading import Pair, load_pair
-from tracescribe.tracer.errors import InputError, InterventionError, UnknownIdError
-from tracescribe.tracer.graph import FeatureNode
+from tracescribe.runs.written_edits import EditShown, WrittenEdits, known_node, read_edits, show_edits, token_texts
+from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from tracescribe.tracer.clean_run import CleanRun
-    from tracescribe.tracer.edits import FeatureEdit, InterventionSettings
+    from tracescribe.tracer.edits import AnyEdit, InterventionSettings
+    from tracescribe.tracer.generation import Continuation
+    from tracescribe.tracer.interventions import InterventionResult
 
 Mode = Literal["open", "constrained", "direct"]
 
@@ -28,58 +28,63 @@ class InterventionRequest:
     Attributes:
         prompt: the text that is run.
         model, transcoders: names or folders.
-        ablate: nodes to set to 0.
-        scale: nodes to multiply, `NODE=MULTIPLIER`.
-        set_to: nodes to set, `NODE=ACTIVATION`.
-        swap_from: donor prompt, or None.
-        swap: where the donor's activations are put; empty means every position at which the prompts differ.
+        edits: what is changed.
         mode: how the rest of the model reacts.
         constrained_layers: for the constrained mode; empty means all layers from the lowest edit up.
         freeze_attention: keep the clean attention patterns in the open mode.
+        read: features whose activations are shown before and after.
+        generate: tokens to write after the prompt, with the edits and without; 0 for none.
+        temperature, seed: how they are drawn.
         top: how many tokens to show.
+        dtype, device: of model and transcoders.
     """
 
     prompt: str
     model: str
     transcoders: str
-    ablate: tuple[str, ...]
-    scale: tuple[str, ...]
-    set_to: tuple[str, ...]
-    swap_from: str | None
-    swap: tuple[str, ...]
-    mode: Mode
-    constrained_layers: tuple[int, ...]
-    freeze_attention: bool
-    top: int
-
-
-@dataclass(frozen=True)
-class EditShown:
-    """One edit: the activation before and after (never a negative zero, which means nothing to people)."""
-
-    feature: str
-    position: int
-    token: str
-    before: float
-    after: float
+    edits: WrittenEdits
+    mode: Mode = "open"
+    constrained_layers: tuple[int, ...] = ()
+    freeze_attention: bool = False
+    read: tuple[str, ...] = ()
+    generate: int = 0
+    temperature: float = 0.0
+    seed: int = 0
+    top: int = 8
+    dtype: str = "float32"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class TokenShown:
-    """One output token: its probability before and after."""
+    """One output token: its probability and its place among all (1 is the most probable), before and after."""
 
     token: str
     before: float
     after: float
+    rank_before: int
+    rank_after: int
+
+
+@dataclass(frozen=True)
+class TextShown:
+    """What was written after the prompt: the text, its tokens, and the mean log-probability of a token, in nats."""
+
+    text: str
+    tokens: tuple[str, ...]
+    mean_log_probability: float
+    stopped: bool
 
 
 @dataclass(frozen=True)
 class InterventionOutcome:
-    """What the intervention did to the next token.
+    """What the intervention did.
 
     Attributes:
         answer_before, answer_after: the most probable token.
         tokens: the most probable tokens before or after, by the larger of their two probabilities.
+        readings: the features that were asked for, before and after.
+        text_before, text_after: continuations, where they were asked for.
     """
 
     prompt: str
@@ -88,6 +93,9 @@ class InterventionOutcome:
     answer_before: str
     answer_after: str
     tokens: tuple[TokenShown, ...]
+    readings: tuple[EditShown, ...] = field(default=())
+    text_before: TextShown | None = None
+    text_after: TextShown | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as plain JSON values."""
@@ -104,41 +112,52 @@ def run_intervention(request: InterventionRequest) -> InterventionOutcome:
     _refuse_contradictions(request)
     log = terminal.StepLog()
     with log.step("load"):
-        pair = load_pair(request.model, request.transcoders)
+        pair = load_pair(request.model, request.transcoders, dtype=request.dtype, device=request.device)
     from tracescribe.tracer.clean_run import clean_run
     from tracescribe.tracer.interventions import intervene
 
     with log.step("intervene") as details:
         ids = pair.model.encode(request.prompt)
         clean = clean_run(pair.model, pair.transcoders, ids)
-        edits = _edits(request, pair, clean)
+        edits = read_edits(request.edits, pair, clean)
         details.append(f"{len(edits)} edits, {request.mode}")
         settings = _settings(request, edits, pair.model.n_layers)
-        result = intervene(pair.model, pair.transcoders, ids, [edits], settings, clean=clean)
-    before, after = result.clean_log_probabilities.exp(), result.log_probabilities[0].exp()
+        read = [known_node(clean, parse_node(text, token_texts(pair, ids))) for text in request.read]
+        acting = [edit for edit in edits if not _behind(edit, clean.n_pos)]
+        result = intervene(
+            pair.model, pair.transcoders, ids, [acting or _nothing(pair)], settings, read=read, clean=clean
+        )
+    texts: list[TextShown] = []
+    if request.generate:
+        with log.step("generate") as details:
+            texts = _continued(request, edits, settings, pair, clean)
+            details.append(f"{len(texts[0].tokens)} and {len(texts[1].tokens)} tokens")
+    tokens = _top_tokens(pair, result, request.top)
+    before, after = result.clean_logits[-1].argmax(), result.logits[0, -1].argmax()
     return InterventionOutcome(
         prompt=request.prompt,
         mode=request.mode,
-        edits=tuple(_shown(edit, pair, clean) for edit in edits),
-        answer_before=pair.model.token_text(int(before.argmax())),
-        answer_after=pair.model.token_text(int(after.argmax())),
-        tokens=_top_tokens(pair, before, after, request.top),
+        edits=show_edits(edits, pair, clean),
+        answer_before=pair.model.token_text(int(before)),
+        answer_after=pair.model.token_text(int(after)),
+        tokens=tokens,
+        readings=_readings(result, pair, clean),
+        text_before=texts[0] if texts else None,
+        text_after=texts[1] if texts else None,
     )
 
 
 def _refuse_contradictions(request: InterventionRequest) -> None:
-    edits = (*request.ablate, *request.scale, *request.set_to)
-    if request.swap and request.swap_from is None:
-        raise InputError("--swap says where, but not with what; give the donor prompt with --swap-from")
-    if not edits and request.swap_from is None:
-        raise InputError("nothing to edit; give --ablate, --scale, --set or --swap-from")
+    request.edits.refuse_nothing()
     if request.constrained_layers and request.mode != "constrained":
         raise InputError(f"--constrain belongs to --mode constrained, found --mode {request.mode}")
     if request.freeze_attention and request.mode != "open":
         raise InputError(f"--freeze-attention belongs to --mode open; mode {request.mode} always freezes attention")
+    if request.temperature and not request.generate:
+        raise InputError("--temperature says how tokens are drawn, but none are written; give --generate too")
 
 
-def _settings(request: InterventionRequest, edits: Sequence[FeatureEdit], n_layers: int) -> InterventionSettings:
+def _settings(request: InterventionRequest, edits: Sequence[AnyEdit], n_layers: int) -> InterventionSettings:
     from tracescribe.tracer.edits import InterventionSettings
 
     layers = request.constrained_layers
@@ -147,94 +166,64 @@ def _settings(request: InterventionRequest, edits: Sequence[FeatureEdit], n_laye
     return InterventionSettings(mode=request.mode, constrained_layers=layers, freeze_attention=request.freeze_attention)
 
 
-def _edits(request: InterventionRequest, pair: Pair, clean: CleanRun) -> tuple[FeatureEdit, ...]:
-    from tracescribe.tracer.edits import FeatureEdit, ablation, scaling, swap
-
-    tokens = _texts(pair, clean.tokens)
-    edits = list(ablation(_known(clean, parse_node(text, tokens)) for text in request.ablate))
-    for text in request.scale:
-        node, multiplier = parse_setting(text, tokens)
-        edits += scaling([_known(clean, node)], multiplier, clean)
-    for text in request.set_to:
-        node, value = parse_setting(text, tokens)
-        edits.append(FeatureEdit(*_known(clean, node), value))
-    if request.swap_from is not None:
-        members, donors = _swapped(request, pair, clean, tokens)
-        edits += swap(members, donors)
-    if not edits:
-        raise InputError("the swap changes nothing: no feature is active at that place in either prompt")
-    return tuple(edits)
+def _behind(edit: AnyEdit, n_pos: int) -> bool:
+    """Whether an edit acts on generated tokens alone."""
+    return isinstance(edit.position, slice) and (edit.position.start or 0) >= n_pos
 
 
-def _known(clean: CleanRun, node: FeatureNode) -> FeatureNode:
-    """A node that was written on the command line, if it exists: a wrong one is a wrong call, not failed work."""
-    from tracescribe.tracer.clean_run import check_node
+def _nothing(pair: Pair) -> list[AnyEdit]:
+    """An edit that changes nothing: where all act behind the prompt, the next token is the clean one."""
+    from tracescribe.tracer.edits import DirectionEdit
 
-    try:
-        check_node(clean, node)
-    except InterventionError as error:
-        raise UnknownIdError(str(error)) from error
-    return node
+    direction = pair.model.architecture.unembedding[0]
+    return [DirectionEdit(pair.model.n_layers - 1, 0, direction, 0.0)]
 
 
-def _swapped(
-    request: InterventionRequest, pair: Pair, clean: CleanRun, tokens: Sequence[str]
-) -> tuple[list[FeatureNode], Mapping[FeatureNode, float]]:
-    """Features of this prompt to clear, and the donor's to set, at the places asked for."""
-    from tracescribe.tracer.clean_run import clean_run
+def _continued(
+    request: InterventionRequest,
+    edits: Sequence[AnyEdit],
+    settings: InterventionSettings,
+    pair: Pair,
+    clean: CleanRun,
+) -> list[TextShown]:
+    """What the model writes without the edits and with them."""
+    from tracescribe.tracer.generation import GenerationSettings, generate
 
-    assert request.swap_from is not None
-    donor = clean_run(pair.model, pair.transcoders, pair.model.encode(request.swap_from))
-    if donor.n_pos != clean.n_pos:
-        raise InputError(
-            f"the donor prompt has {donor.n_pos} tokens, the prompt {clean.n_pos}; give a donor of the same length"
+    how = GenerationSettings(request.generate, request.temperature, request.seed)
+    written = generate(pair.model, pair.transcoders, clean.tokens, [edits], settings, how, clean=clean)
+    return [_text(pair, written.clean), _text(pair, written.rows[0])]
+
+
+def _text(pair: Pair, written: Continuation) -> TextShown:
+    return TextShown(
+        text=str(pair.model.tokenizer.decode(list(written.tokens))),
+        tokens=tuple(pair.model.token_text(token) for token in written.tokens),
+        mean_log_probability=sum(written.log_probabilities) / len(written.log_probabilities),
+        stopped=written.stopped,
+    )
+
+
+def _readings(result: InterventionResult, pair: Pair, clean: CleanRun) -> tuple[EditShown, ...]:
+    return tuple(
+        EditShown(
+            feature=str(node.ref),
+            position=node.position,
+            token=pair.model.token_text(int(clean.tokens[node.position])),
+            before=float(result.clean_activations[index]) + 0.0,
+            after=float(result.activations[0, index]) + 0.0,
         )
-    places = [parse_place(text, tokens) for text in request.swap]
-    if not places:
-        differing = (clean.tokens != donor.tokens).nonzero().flatten().tolist()
-        places = [Place(None, None, int(position)) for position in differing]
-    if not places:
-        raise InputError("the donor prompt is the prompt itself; give one that differs")
-    members: list[FeatureNode] = []
-    donors: dict[FeatureNode, float] = {}
-    for place in places:
-        members += _active(clean, place)
-        donors |= {node: donor.activation(node) for node in _active(donor, place)}
-    return members, donors
+        for index, node in enumerate(result.read)
+    )
 
 
-def _active(run: CleanRun, place: Place) -> list[FeatureNode]:
-    """Features that are active at a place; a single named feature counts even where it is not."""
-    if place.layer is not None and place.feature is not None:
-        return [FeatureNode(place.layer, place.position, place.feature)]
-    layers = range(run.model.n_layers) if place.layer is None else [_checked_layer(place.layer, run.model.n_layers)]
-    found: list[FeatureNode] = []
-    for layer in layers:
-        active = run.activations(layer)[place.position].nonzero().flatten().tolist()
-        found += [FeatureNode(layer, place.position, int(feature)) for feature in active]
-    return found
-
-
-def _checked_layer(layer: int, n_layers: int) -> int:
-    if layer >= n_layers:
-        raise InputError(f"layer {layer} does not exist; the model has layers 0 to {n_layers - 1}")
-    return layer
-
-
-def _texts(pair: Pair, ids: Tensor) -> tuple[str, ...]:
-    return tuple(pair.model.token_text(int(i)) for i in ids)
-
-
-def _shown(edit: FeatureEdit, pair: Pair, clean: CleanRun) -> EditShown:
-    assert isinstance(edit.position, int)
-    node = FeatureNode(edit.layer, edit.position, edit.feature)
-    token = pair.model.token_text(int(clean.tokens[edit.position]))
-    return EditShown(str(edit.ref), edit.position, token, clean.activation(node) + 0.0, edit.value + 0.0)
-
-
-def _top_tokens(pair: Pair, before: Tensor, after: Tensor, top: int) -> tuple[TokenShown, ...]:
+def _top_tokens(pair: Pair, result: InterventionResult, top: int) -> tuple[TokenShown, ...]:
     """The most probable tokens before and after, by their larger probability."""
+    before, after = result.clean_probabilities, result.probabilities[0]
     n = min(top, len(before))
     chosen = set(before.topk(n).indices.tolist()) | set(after.topk(n).indices.tolist())
     ranked = sorted(chosen, key=lambda i: (-max(float(before[i]), float(after[i])), i))[:n]
-    return tuple(TokenShown(pair.model.token_text(i), float(before[i]), float(after[i])) for i in ranked)
+    ranks = zip(result.clean_ranks(ranked).tolist(), result.ranks(ranked)[0].tolist(), strict=True)
+    return tuple(
+        TokenShown(pair.model.token_text(i), float(before[i]), float(after[i]), old + 1, new + 1)
+        for i, (old, new) in zip(ranked, ranks, strict=True)
+    )

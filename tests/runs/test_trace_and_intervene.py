@@ -106,6 +106,47 @@ def test_ablating_doubling_and_setting_one_feature(run: Run) -> None:
         assert token["after"] == pytest.approx(token["before"], abs=1e-4)
 
 
+def test_a_supernode_is_edited_as_one_and_measured(run: Run) -> None:
+    first, second = _state_feature(run), "0/3@Dallas"
+    together = run("intervene", "-p", DALLAS, "--ablate", f"{first},{second}", "--read", first, "--json").json
+    apart = run("intervene", "-p", DALLAS, "--ablate", first, "--ablate", second, "--json").json
+    assert together["tokens"] == apart["tokens"] and together["edits"] == apart["edits"]
+    assert together["readings"][0]["after"] == pytest.approx(together["readings"][0]["before"])
+    tokens = {token["token"].strip(): token for token in together["tokens"]}
+    assert tokens["Austin"]["rank_before"] == 1
+
+
+def test_adding_errors_and_directions(run: Run) -> None:
+    node = _state_feature(run)
+    plain = run("intervene", "-p", DALLAS, "--add", f"{node}=0", "--json").json
+    activation = plain["edits"][0]["before"]
+    for token in plain["tokens"]:
+        assert token["after"] == pytest.approx(token["before"], abs=1e-5)
+    added = run("intervene", "-p", DALLAS, "--add", f"{node}={-activation!r}", "--json").json
+    ablated = run("intervene", "-p", DALLAS, "--ablate", node, "--json").json
+    assert added["answer_after"] == ablated["answer_after"]
+    kept = run("intervene", "-p", DALLAS, "--error", "0@Dallas=1", "--json").json
+    assert kept["edits"][0]["feature"] == "error of layer 0"
+    assert kept["tokens"][0]["after"] == pytest.approx(kept["tokens"][0]["before"], abs=1e-5)
+    pushed = run("intervene", "-p", DALLAS, "--direction", "3/resid_post@-1=Sacramento=60", "--json").json
+    assert pushed["answer_after"].strip() == "Sacramento"
+    cleared = run("intervene", "-p", DALLAS, "--direction", "3/resid_post@-1=Austin=0", "--how", "set", "--json").json
+    assert cleared["edits"][0]["after"] == 0.0 and cleared["answer_after"].strip() != "Austin"
+
+
+def test_generation_beside_the_unedited_text(run: Run) -> None:
+    push = ("--direction", "3/resid_post@9:=Sacramento=60")
+    done = run("intervene", "-p", DALLAS, *push, "--generate", "3", "--json").json
+    assert done["answer_after"] == done["answer_before"], "the edit acts behind the prompt alone"
+    assert done["text_before"]["tokens"][0] == done["text_after"]["tokens"][0]
+    assert [token.strip() for token in done["text_after"]["tokens"][1:]] == ["Sacramento", "Sacramento"]
+    again = ("--generate", "4", "--temperature", "2", "--seed", "3")
+    drawn = [run("intervene", "-p", DALLAS, *push, *again, "--json").json["text_before"] for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    shown = run("intervene", "-p", DALLAS, *push, "--generate", "2")
+    assert "without the edits: Austin" in shown.out and "with the edits: Austin" in shown.out
+
+
 @pytest.mark.parametrize(
     "mode", [("constrained",), ("constrained", "--constrain", "0"), ("direct",), ("open", "--freeze-attention")]
 )
@@ -123,6 +164,15 @@ def test_every_mode_runs(mode: tuple[str, ...], run: Run) -> None:
         (("--ablate", "0/999999@Dallas"), "no feature 0/999999"),
         (("--ablate", "99/0@Dallas"), "no layer 99"),
         (("--ablate", "0/1@0"), "position 0"),
+        (("--error", "9@Dallas=0"), "layer 9 does not exist"),
+        (("--error", "0@Dallas"), "write LAYER@POSITION=NUMBER"),
+        (("--direction", "1/resid_post@-1=3"), "names no token"),
+        (("--direction", "1/resid_post@-1=Nowhereville=3"), "Nowhereville"),
+        (("--direction", "1/mlp@-1=Austin=3"), "resid_pre, resid_mid or resid_post"),
+        (("--add", "0/1@Dallas=inf"), "gives no number"),
+        (("--add", "0/1@Dallas=1", "--temperature", "1"), "give --generate too"),
+        (("--add", "0/1@Dallas=1", "--generate", "500"), "the model has 64"),
+        ((), "nothing to edit; give --ablate"),
         (("--swap", "@Dallas"), "give the donor prompt with --swap-from"),
         (("--swap-from", DALLAS), "the donor prompt is the prompt itself"),
         (("--swap-from", "the opposite of hot is"), "give a donor of the same length"),

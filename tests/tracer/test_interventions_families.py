@@ -224,6 +224,26 @@ def test_constrained_to_every_layer_is_direct(opened: Opened) -> None:
     assert float((direct.logits - opened.clean.logits).abs().max()) > 1e-2
 
 
+def test_direct_effects_of_every_kind_add_up(opened: Opened) -> None:
+    """What is set or scaled counts from the clean run, whatever other edits do below it."""
+    first, second = random_rows(opened, 16, seed=3), random_rows(opened, 16, seed=4)
+    both = [
+        [*a, *b] for a, b in zip(first, second, strict=True)
+        if not {_feature(edit) for edit in a} & {_feature(edit) for edit in b} - {None}
+    ]  # fmt: skip
+    pairs = [row for row in range(16) if [*first[row], *second[row]] in both]
+    moved = opened.run([*first, *second, *both], DIRECT).logits
+    cleaned = logits_before_cap(opened, moved) - logits_before_cap(opened, opened.clean.logits)
+    alone = torch.stack([cleaned[row] + cleaned[16 + row] for row in pairs])
+    assert len(pairs) >= 10
+    assert far(cleaned[32:], alone) < TOLERANCE
+
+
+def _feature(edit: AnyEdit) -> tuple[int, int] | None:
+    """Layer and feature of an edit that sets an activation, of which two do not add up."""
+    return (edit.layer, edit.feature) if isinstance(edit, (FeatureEdit, FeatureShift)) else None
+
+
 @pytest.mark.parametrize("mode", ["open", "frozen attention", "constrained"])
 def test_edits_do_what_a_second_implementation_does(opened: Opened, mode: str) -> None:
     """Features at several layers, errors and the stream, alone and together, in Hugging Face's own modules."""
