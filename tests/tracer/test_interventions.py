@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import threading
@@ -20,14 +21,21 @@ from tracescribe.tracer import embedded
 from tracescribe.tracer.architectures import bind_architecture
 from tracescribe.tracer.attribution import AttributionSettings, attribute
 from tracescribe.tracer.clean_run import CleanRun, clean_run
+from tracescribe.tracer.edit_plan import compile_rows
 from tracescribe.tracer.edits import (
+    AnyEdit,
+    DirectionEdit,
     Edit,
+    ErrorEdit,
     FeatureEdit,
     FeatureShift,
     InterventionSettings,
     ablation,
+    addition,
     as_shifts,
+    clamping,
     scaling,
+    supernode_to,
     swap,
 )
 from tracescribe.tracer.errors import InterventionError, SettingError, TracescribeError
@@ -35,6 +43,7 @@ from tracescribe.tracer.graph import FeatureNode, NodeKind
 from tracescribe.tracer.interventions import InterventionResult, intervene
 from tracescribe.tracer.models import LanguageModel, load_model
 from tracescribe.tracer.module_hooks import hooked
+from tracescribe.tracer.row_batches import spans
 from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
 
 N_LAYERS, D_MODEL, N_FEATURES, N_POS = 3, 32, 40, 7
@@ -157,19 +166,27 @@ def golden_row(spec: dict[str, Any]) -> list[Edit]:
 
 
 def test_golden_interventions(shared_folder: Path) -> None:
-    folder = shared_folder / "tracer" / "goldens" / "llama_clt_relu"
-    case, reference = json.loads((folder / "case.json").read_text()), np.load(folder / "oracle.npz")
-    model, transcoders = load_model(folder / "model"), load_transcoders(folder / "transcoder")
-    tokens = torch.from_numpy(reference["tokens"]).long()
-    read = [FeatureNode(*(int(v) for v in row)) for row in reference["active_features"]]
-    assert len(case["interventions"]) >= 7
-    other: list[Edit] = [FeatureShift(2, 5, 3, 4.0)]
-    for spec in case["interventions"]:
-        rows = [other, golden_row(spec)]
-        found = intervene(model, transcoders, tokens, rows, golden_settings(spec), read=read, last_only=False)
-        for name, ours in (("iv_logits", found.logits[1]), ("iv_acts", found.activations[1])):
-            theirs = torch.from_numpy(reference[f"{name}/{spec['name']}"])
-            assert (ours - theirs).abs().max() / theirs.abs().max() < 1e-5, (name, spec["name"])
+    """Every case of another implementation: all families, formats and modes, each beside an unrelated row."""
+    folders = sorted(path.parent for path in (shared_folder / "tracer").glob("goldens*/*/case.json"))
+    assert len(folders) >= 10
+    worst: dict[str, float] = {}
+    for folder in folders:
+        case, reference = json.loads((folder / "case.json").read_text()), np.load(folder / "oracle.npz")
+        model, transcoders = load_model(folder / "model"), load_transcoders(folder / "transcoder")
+        tokens = torch.from_numpy(reference["tokens"]).long()
+        clean = clean_run(model, transcoders, tokens)
+        read = [FeatureNode(*(int(v) for v in row)) for row in reference["active_features"]]
+        assert len(case["interventions"]) >= 7
+        other: list[Edit] = [FeatureShift(1, 5, 3, 4.0)]
+        for spec in case["interventions"]:
+            rows = [other, golden_row(spec)]
+            settings = golden_settings(spec)
+            found = intervene(model, transcoders, tokens, rows, settings, read=read, last_only=False, clean=clean)
+            for name, ours in (("iv_logits", found.logits[1]), ("iv_acts", found.activations[1])):
+                theirs = torch.from_numpy(reference[f"{name}/{spec['name']}"])
+                error = float((ours - theirs).abs().max() / theirs.abs().max())
+                worst[f"{folder.name} {name}/{spec['name']}"] = error
+    assert {name: error for name, error in worst.items() if not error < 1e-5} == {}
 
 
 @pytest.mark.parametrize("reads", ["hook_resid_mid", "ln2.hook_normalized", "mlp.hook_in"])
@@ -462,6 +479,84 @@ def test_a_swap_of_the_city_gives_the_other_capital(
     assert found.clean_log_probabilities[austin].exp() > 0.9
     assert found.log_probabilities[0, sacramento].exp() > 0.5
     assert found.log_probabilities[0, austin].exp() < 0.1
+
+
+def test_places_among_all_tokens(clean: CleanRun) -> None:
+    found = run(clean, [[FeatureShift(0, 3, 2, 6.0)], [FeatureShift(0, 3, 2, 0.0)]], OPEN)
+    chosen = [5, 77, 300]
+    for row in range(2):
+        order = found.logits[row, -1].argsort(descending=True).tolist()
+        assert found.ranks(chosen)[row].tolist() == [order.index(token) for token in chosen]
+    assert found.rank_changes(chosen)[1].tolist() == [0, 0, 0]
+    assert found.rank_changes(chosen)[0].any()
+    best = int(clean.logits[-1].argmax())
+    assert found.clean_ranks([best]).tolist() == [0]
+    assert found.probabilities.sum(-1) == pytest.approx(np.ones(2))
+    assert float(found.clean_probabilities[best]) == pytest.approx(float(found.clean_log_probabilities[best].exp()))
+
+
+def test_supernodes_keep_their_proportions(clean: CleanRun) -> None:
+    nodes = [node for node in active_nodes(clean) if node.layer == 0][:3]
+    total = sum(clean.activation(node) for node in nodes)
+    raised = supernode_to(nodes, 3.0 * total, clean)
+    assert sum(edit.value for edit in raised) == pytest.approx(3.0 * total)
+    assert [edit.value / clean.activation(node) for edit, node in zip(raised, nodes, strict=True)] == pytest.approx(
+        [3.0] * 3
+    )
+    assert clamping(nodes[:1], 2.0) == (FeatureEdit(*where(nodes[0]), 2.0),)
+    assert addition(nodes[:1], 2.0) == (FeatureShift(*where(nodes[0]), 2.0),)
+    silent = [FeatureNode(0, 2, f) for f in range(N_FEATURES) if not clean.activations(0)[2, f]][:2]
+    with pytest.raises(InterventionError, match="none of the supernode's 2 members is active"):
+        supernode_to(silent, 1.0, clean)
+
+
+def where(node: FeatureNode) -> tuple[int, int, int]:
+    """Arguments of an edit there."""
+    return node.layer, node.position, node.feature
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (ErrorEdit(3, 1), "no layer 3: the model has layers 0 to 2"),
+        (ErrorEdit(0, 0), "the edit of layer 0's error touches position 0, where no feature counts as active"),
+        (ErrorEdit(0, 1, float("nan")), "layer 0's error has scale nan or a vector that is not finite"),
+        (ErrorEdit(0, 1, 0.0, torch.zeros(3)), r"layer 0's error has a vector of shape \[3\], expected \[32\]"),
+        (DirectionEdit(-1, 1, torch.ones(D_MODEL), 1.0), "no layer -1"),
+        (DirectionEdit(0, 1, torch.zeros(D_MODEL), 1.0), "a direction of zeros"),
+        (DirectionEdit(0, 1, torch.full((D_MODEL,), torch.inf), 1.0), "a direction that is not finite"),
+        (DirectionEdit(0, 7, torch.ones(D_MODEL), 1.0), "position 7 is outside the prompt"),
+    ],
+)
+def test_bad_edits_of_errors_and_directions_are_refused(clean: CleanRun, edit: AnyEdit, message: str) -> None:
+    with pytest.raises(InterventionError, match=message):
+        intervene(clean.model, clean.transcoders, clean.tokens, [[edit]], OPEN, clean=clean)
+    with pytest.raises(SettingError, match="can add, set or scale, found how='push'"):
+        DirectionEdit(0, 1, torch.ones(D_MODEL), 1.0, cast(Any, "push"))
+    with pytest.raises(SettingError, match="found point='mlp'"):
+        DirectionEdit(0, 1, torch.ones(D_MODEL), 1.0, "add", cast(Any, "mlp"))
+
+
+def test_a_copy_of_the_model_runs_its_own_weights(clean: CleanRun) -> None:
+    """Passing blocks by leaves a method on them; it must go with a copy, and belong to it."""
+    run(clean, [[FeatureShift(2, 3, 2, 1.0)]], OPEN)
+    copied = copy.deepcopy(cast(Any, clean.model.hf))
+    for parameter in copied.parameters():
+        parameter.data.zero_()
+    with torch.no_grad():
+        assert not copied(input_ids=clean.tokens[None]).logits.any()
+        assert torch.equal(cast(Any, clean.model.hf)(input_ids=clean.tokens[None]).logits[0], clean.logits)
+
+
+def test_many_edits_in_one_pass_cost_few_passes(clean: CleanRun) -> None:
+    """Rows are cut where that saves more than a pass costs, and never lost or doubled."""
+    rows: list[list[Edit]] = [[FeatureShift(layer, 2, f, 1.0)] for f in range(N_FEATURES) for layer in (2, 0, 1)]
+    plan = compile_rows(rows, clean, OPEN)
+    found = spans(plan, 1000, 400, 30)
+    assert [start for start, _ in found] == [0, *(stop for _, stop in found[:-1])] and found[-1][1] == len(rows)
+    assert len(found) == 3 and {int(plan.first_block[start]) for start, _ in found} == {1, 2, 3}
+    assert len(spans(plan, 7, 400, 30)) == 18
+    assert spans(compile_rows(rows[:4], clean, OPEN), 1000, N_POS, N_LAYERS) == [(0, 4)]
 
 
 def test_errors_are_ours(clean: CleanRun) -> None:
