@@ -26,12 +26,13 @@ from tracescribe.tracer.transcoder_fit import check_fit, fit_warnings
 from tracescribe.tracer.transcoder_formats.hub import HUB, hub_folder, is_hub_name
 from tracescribe.tracer.transcoder_formats.layers import StoredLayer, StoredTranscoders, TranscoderKind
 from tracescribe.tracer.transcoder_formats.registry import exists, open_set
-from tracescribe.tracer.transcoder_formats.resident import EncoderLayer, ResidentLayers, finite, read_encoder
+from tracescribe.tracer.transcoder_formats.resident import ResidentWeights, finite
+from tracescribe.tracer.transcoder_formats.stored_array import StoredArray, TransposedArray
 
 __all__ = ["TranscoderSet", "check_fit", "fit_warnings", "load_transcoders"]
 
 RESIDENT_BYTES = 2 << 30
-"""Encoders that stay in memory, bytes, unless the caller says otherwise: every layer of a small model's set, a few of a
+"""Encoders and skip paths that stay in memory, bytes, unless the caller says otherwise: every layer of a small model's set, a few of a
 large one's."""
 
 FULL_CHECK_BYTES = 64 << 20
@@ -73,7 +74,7 @@ class TranscoderSet:
         stored: shapes, hook names and arrays, as the format's reader found them.
         dtype: of every tensor that comes out.
         device: of every tensor that comes out.
-        resident: the layers that are in memory.
+        resident: the weights that are in memory.
         keeps_decoders: whether decoders stay in memory too (small sets).
         sha256: hash of its files; given as text, or as a function that works it out when it is asked for.
     """
@@ -83,7 +84,7 @@ class TranscoderSet:
     stored: StoredTranscoders
     dtype: torch.dtype
     device: torch.device
-    resident: ResidentLayers
+    resident: ResidentWeights
     keeps_decoders: bool
     sha256: _Digest = _Digest()
 
@@ -149,7 +150,8 @@ class TranscoderSet:
     def skip_weight(self, layer: int) -> Tensor | None:
         """`W` of the linear skip path `out += x @ W.T` from the read point to the write point of the same layer,
         `[d_model, d_model]`; None where there is none."""
-        return None if self.stored.layers[layer].skip is None else self._encoder(layer).skip
+        stored = self.stored.layers[layer]
+        return None if stored.skip is None else self._matrix("skip", layer, stored.skip)
 
     def encode(self, layer: int, x: Tensor) -> Tensor:
         """Activations of one layer's features: `[..., n_tokens, d_model]` to `[..., n_tokens, n_features[layer]]`.
@@ -157,22 +159,27 @@ class TranscoderSet:
         A BatchTopK set without a threshold chooses over all tokens of one prompt together, so that there every prompt
         must come whole.
         """
-        encoder = self._encoder(layer)
-        pre = x.to(device=self.device, dtype=self.dtype) @ encoder.weight.T
-        pre += encoder.bias
-        return self.stored.layers[layer].activation.apply(pre, encoder.threshold)
+        stored = self.stored.layers[layer]
+        weight = self._matrix("encoder", layer, stored.encoder)
+        threshold = None if stored.threshold is None else self._vector("threshold", layer, stored.threshold)
+        pre = x.to(device=self.device, dtype=self.dtype) @ weight.T
+        pre += self.encoder_bias(layer)
+        return stored.activation.apply(pre, threshold)
 
     def encoder_rows(self, layer: int, features: Tensor) -> Tensor:
-        """Encoder vectors of some features, `[n, d_model]`."""
-        return self._encoder(layer).weight[features.to(self.device)]
+        """Encoder vectors of some features, `[n, d_model]`; of a layer that is not in memory, only these are read."""
+        stored = self.stored.layers[layer]
+        if isinstance(stored.encoder, TransposedArray) or self.resident.holds(("encoder", layer)):
+            return self._matrix("encoder", layer, stored.encoder)[features.to(self.device)]
+        return self._rows(stored, stored.encoder, features)
 
     def encoder_bias(self, layer: int) -> Tensor:
         """Encoder bias of one layer, `[n_features[layer]]`."""
-        return self._encoder(layer).bias
+        return self._vector("encoder bias", layer, self.stored.layers[layer].encoder_bias)
 
     def decoder_bias(self, layer: int) -> Tensor:
         """Bias of what is written to one layer, `[d_model]`."""
-        return self._encoder(layer).decoder_bias
+        return self._vector("decoder bias", layer, self.stored.layers[layer].decoder_bias)
 
     def decoder_rows(self, layer: int, features: Tensor) -> Tensor:
         """Decoder vectors of some features; of large sets, read from disk.
@@ -188,22 +195,32 @@ class TranscoderSet:
             TranscoderFormatError: a row is not finite, or the file is gone.
         """
         stored = self.stored.layers[layer]
-        if self.keeps_decoders:
-            size = self.dtype.itemsize * stored.n_features * self.n_written(layer) * self.d_model
-            whole = self.resident.decoder(layer, size, lambda: self._rows(stored, torch.arange(stored.n_features)))
-            return whole[features.to(self.device)]
+        if not self.keeps_decoders:
+            return self._rows(stored, stored.decoder, features, stored.skipped_writes)
+        every = torch.arange(stored.n_features)
+        size = self.dtype.itemsize * stored.n_features * self.n_written(layer) * self.d_model
+        whole = self.resident.matrix(
+            ("decoder", layer), size, lambda: self._rows(stored, stored.decoder, every, stored.skipped_writes)
+        )
+        return whole[features.to(self.device)]
+
+    def _rows(self, stored: StoredLayer, array: StoredArray, features: Tensor, start: int = 0) -> Tensor:
+        """Rows of an array from disk, each read once, in the order asked for."""
         unique, inverse = torch.unique(features.to("cpu", torch.int64), return_inverse=True)
-        rows = self._rows(stored, unique)
+        rows = finite(array, stored.where, self._here(array.rows(unique.tolist(), start)))
         return rows if len(unique) == len(features) and _ascends(inverse) else rows[inverse.to(self.device)]
 
-    def _rows(self, stored: StoredLayer, features: Tensor) -> Tensor:
-        rows = stored.decoder.rows(features.tolist(), stored.skipped_writes).to(device=self.device, dtype=self.dtype)
-        return finite(stored.decoder, stored.where, rows)
+    def _matrix(self, name: str, layer: int, array: StoredArray) -> Tensor:
+        where = self.stored.layers[layer].where
+        size = self.dtype.itemsize * math.prod(array.shape)
+        return self.resident.matrix((name, layer), size, lambda: finite(array, where, self._here(array.read())))
 
-    def _encoder(self, layer: int) -> EncoderLayer:
-        stored = self.stored.layers[layer]
-        size = self.dtype.itemsize * stored.n_numbers
-        return self.resident.encoder(layer, size, lambda: read_encoder(stored, self.dtype, self.device))
+    def _vector(self, name: str, layer: int, array: StoredArray) -> Tensor:
+        where = self.stored.layers[layer].where
+        return self.resident.vector((name, layer), lambda: finite(array, where, self._here(array.read())))
+
+    def _here(self, tensor: Tensor) -> Tensor:
+        return tensor.to(device=self.device, dtype=self.dtype)
 
 
 def _ascends(inverse: Tensor) -> bool:
@@ -242,7 +259,7 @@ def load_transcoders(
         stored=stored,
         dtype=_DTYPES[dtype],
         device=where,
-        resident=ResidentLayers(resident_bytes),
+        resident=ResidentWeights(resident_bytes),
         keeps_decoders=n_bytes <= min(FULL_CHECK_BYTES, resident_bytes // 2),
     )
     if n_bytes <= FULL_CHECK_BYTES:
@@ -306,11 +323,10 @@ def _open(path: Path) -> StoredTranscoders:
 def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
-        torch.empty(0, device=found)
+        return torch.empty(0, device=found).device  # "cuda" becomes "cuda:0", which models have too
     except (RuntimeError, AssertionError, TypeError) as error:
         first = next(iter(str(error).splitlines()), "")
         raise SettingError(f"device {str(device)!r:.40} cannot be used ({first[:120]}); choose cpu") from error
-    return found
 
 
 def _n_bytes(layer: StoredLayer) -> int:
@@ -321,5 +337,7 @@ def _n_bytes(layer: StoredLayer) -> int:
 def _check_numbers(opened: TranscoderSet) -> None:
     """Read a small set once; the first number that is not finite is an error."""
     for layer in range(opened.n_layers):
-        opened.encoder_bias(layer)
+        opened.encode(layer, torch.zeros(1, opened.d_model))
+        opened.decoder_bias(layer)
+        opened.skip_weight(layer)
         opened.decoder_rows(layer, torch.arange(opened.n_features[layer]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -170,14 +171,12 @@ def test_batch_top_k_chooses_over_one_prompt(tmp_path: Path) -> None:
 
 def test_batch_top_k_breaks_ties_by_order(tmp_path: Path) -> None:
     layers = draw()
-    writers.circuit_tracer(tmp_path, layers, activation="batchtopk", k=1)
-    acts = load_transcoders(tmp_path).encode(0, torch.ones(4, 8))  # four equal tokens, four places
-    pre = (torch.ones(1, 8) @ layers[0].encoder.T + layers[0].encoder_bias)[0]
-    best = int(pre.argmax())
-    assert [tuple(place) for place in acts.nonzero().tolist()] == [(n, best) for n in range(4)]
-    both = torch.stack([layers[0].encoder[best], layers[0].encoder[best] * 0.9])
-    kept = load_transcoders(tmp_path).encode(0, torch.cat([both, both]))
-    assert (kept != 0).any(-1).tolist()[0] and (kept != 0).sum() == 4
+    level = dataclasses.replace(layers[0], encoder=torch.zeros(12, 8), encoder_bias=torch.full((12,), 0.25))
+    level.encoder_bias[5] = 0.5
+    writers.circuit_tracer(tmp_path, [level, *layers[1:]], activation="batchtopk", k=2)
+    acts = load_transcoders(tmp_path).encode(0, torch.ones(4, 8))  # eight places: four go to feature 5
+    expected = [(0, 0), (0, 1), (0, 2), (0, 3), (0, 5), (1, 5), (2, 5), (3, 5)]
+    assert [tuple(place) for place in acts.nonzero().tolist()] == expected
 
 
 def test_the_published_set_without_k_gets_its_known_one(tmp_path: Path) -> None:

@@ -256,12 +256,22 @@ def test_encoders_stay_in_memory_up_to_the_limit(folder: Path) -> None:
     one = load_transcoders(folder, resident_bytes=0)
     for layer in (0, 1, 2, 0):
         assert one.encode(layer, torch.ones(1, 16)).shape[-1] == SHAPE.n_features[layer]
-        assert one.resident.n_bytes == 4 * (SHAPE.n_features[layer] * 18 + 16), "one layer at a time"
+        assert one.resident.n_bytes == 4 * SHAPE.n_features[layer] * 16, "one layer at a time"
     every = load_transcoders(folder, resident_bytes=1 << 20)
     assert every.encoder_bias(1) is every.encoder_bias(1)
     held = every.resident.n_bytes
     every.encode(2, torch.ones(1, 16))
     assert every.resident.n_bytes == held, "nothing is read twice"
+
+
+def test_rows_of_a_layer_that_is_not_in_memory_are_read_alone(folder: Path) -> None:
+    clt = load_transcoders(folder, resident_bytes=0)
+    clt.encode(0, torch.ones(1, 16))
+    rows = clt.encoder_rows(1, torch.tensor([3, 11, 3]))
+    assert len(clt.encoder_bias(2)) == 7 and len(clt.decoder_bias(2)) == 16
+    assert clt.resident.holds(("encoder", 0)), "no other encoder came in"
+    clt.encode(1, torch.ones(1, 16))
+    assert torch.equal(rows, clt.encoder_rows(1, torch.tensor([3, 11, 3])))
 
 
 def test_a_dtype_or_device_that_cannot_be_used_is_a_wrong_setting(folder: Path) -> None:
