@@ -14,7 +14,7 @@ from tracescribe.agents.budget import Budget, Meter
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.registry import ClaimRegistry
 from tracescribe.tracer.blinding import blind
-from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError
+from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError, UnknownIdError
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, IntArray
 from tracescribe.tracer.prune import PruneSettings, prune
 
@@ -136,7 +136,15 @@ class CaseTools:
 
     def evidence(self, ref: FeatureRef) -> FeatureEvidence | None:
         """Contexts, density and logit effects of one feature; None where it was never seen to fire, or without a scan."""
-        return None if self.store is None else self.store.feature(ref)
+        source = self.toolbox.look_up if self._owns_graph() else None
+        if source is None:
+            return None
+        try:
+            return source.feature(ref)
+        except UnknownIdError:
+            if source is self.toolbox.evidence:
+                raise
+            return None  # published feature files need not have every feature
 
     def predict(self, prompts: Sequence[str]) -> tuple[Prediction, ...]:
         """The model's answer to each prompt, in one batch.

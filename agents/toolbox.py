@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tracescribe.agents.case_tools import CaseTools
     from tracescribe.agents.corpus_facts import CorpusFacts
+    from tracescribe.tracer.evidence_source import FeatureEvidenceSource
     from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.models import LanguageModel
     from tracescribe.tracer.transcoders import TranscoderSet
@@ -44,16 +45,24 @@ class Toolbox:
     Attributes:
         model: None where only a graph is at hand; claims then stay untested.
         transcoders: the set that the model is read through; given with `model`, or not at all.
-        evidence: a corpus scan of this model and these transcoders; None leaves labels to the graph alone.
+        evidence: a corpus scan of this model and these transcoders, every activation kept; of a large scan its
+            reference sample. None leaves labels to the graph alone.
+        features: where single features are looked up, if not in `evidence`.
         pruning: thresholds for every graph that is surveyed.
     """
 
     model: LanguageModel | None = None
     transcoders: TranscoderSet | None = None
     evidence: EvidenceStore | None = None
+    features: FeatureEvidenceSource | None = None
     pruning: PruningThresholds = field(default_factory=PruningThresholds)
     _norms: dict[int, FloatArray] = field(default_factory=dict, repr=False)
     _corpus: list[CorpusFacts] = field(default_factory=list, repr=False)
+
+    @property
+    def look_up(self) -> FeatureEvidenceSource | None:
+        """Contexts, densities and logit effects of single features; None without evidence."""
+        return self.evidence if self.features is None else self.features
 
     @property
     def corpus(self) -> CorpusFacts | None:
@@ -102,7 +111,8 @@ def load_toolbox(
     Args:
         model: `embedded`, a local folder, or a hub id.
         transcoders: `embedded` or a local folder.
-        evidence: `embedded`, a folder that `tracescribe evidence build` wrote, or None for none.
+        evidence: `embedded`, a folder that `tracescribe evidence build` wrote or one of feature files in
+            circuit-tracer's format, or None for none.
 
     Raises:
         InputError: one of them cannot be loaded, or the transcoders do not fit the model.
@@ -111,15 +121,20 @@ def load_toolbox(
     from pathlib import Path
 
     from tracescribe.tracer import embedded
+    from tracescribe.tracer.evidence_source import open_evidence
     from tracescribe.tracer.evidence_store import EvidenceStore
+    from tracescribe.tracer.feature_files import FeatureFiles
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.transcoders import check_fit, load_transcoders
 
     language_model = load_model(model)
     transcoder_set = load_transcoders(transcoders)
     check_fit(language_model, transcoder_set)
-    store = None
-    if evidence is not None:
-        folder = embedded.evidence_dir() if evidence == "embedded" else Path(evidence)
-        store = EvidenceStore.load(folder, model=language_model, transcoders=transcoder_set)
-    return Toolbox(model=language_model, transcoders=transcoder_set, evidence=store)
+    if evidence is None:
+        return Toolbox(model=language_model, transcoders=transcoder_set)
+    source = open_evidence(embedded.evidence_dir() if evidence == "embedded" else Path(evidence))
+    source.check(language_model, transcoder_set)
+    store = source if isinstance(source, EvidenceStore) else None
+    if isinstance(source, FeatureFiles) and source.manifest.n_sample_windows:
+        store = source.sample
+    return Toolbox(model=language_model, transcoders=transcoder_set, evidence=store, features=source)

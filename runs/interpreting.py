@@ -157,7 +157,7 @@ def run_interpretation(
     with log.step("write") as details:
         graph_file = folder / GRAPH_FILE
         write_graph(graph_file, graph)
-        files = write_report(report, graph, folder, evidence=toolbox.evidence if report.tested else None)
+        files = write_report(report, graph, folder, evidence=toolbox.look_up if report.tested else None)
         details.append(str(folder))
     return Interpretation(report, graph, toolbox, files, graph_file, dict(log.seconds))
 
