@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -182,8 +182,17 @@ class TracerBench:
         }
 
 
-def bench_tracer(settings: TracerBenchSettings, progress: Progress | None = None) -> TracerBench:
+def bench_tracer(
+    settings: TracerBenchSettings,
+    progress: Progress | None = None,
+    keep: Callable[[TracerBench], None] | None = None,
+) -> TracerBench:
     """Write random pairs to a temporary folder and measure every length on each.
+
+    Args:
+        settings: what is run.
+        progress: called after each call.
+        keep: given what is there so far after each prompt, so that an interrupted run is not lost.
 
     Raises:
         SettingError: a shape that cannot be.
@@ -191,15 +200,19 @@ def bench_tracer(settings: TracerBenchSettings, progress: Progress | None = None
         WorkError: a memory measurement failed.
     """
     prototype = calls.load_prototype(settings.prototype) if settings.prototype else None
+    machine = describe_machine(settings.threads)
     with use_threads(settings.threads):
         peak = measure_peak()
         cases: list[TracerCase] = []
         for kind in settings.kinds:
             for width in settings.n_features:
                 with tempfile.TemporaryDirectory(prefix="tracescribe-bench-") as folder:
-                    cases += _bench_pair(Path(folder), kind, width, settings, prototype, progress)
-        peak = peak.best(measure_peak())  # again, in case something else ran at first
-    return TracerBench(settings, describe_machine(settings.threads), peak, tuple(cases))
+                    for case in _bench_pair(Path(folder), kind, width, settings, prototype, progress):
+                        cases.append(case)
+                        peak = peak.best(measure_peak())  # again, in case something else ran at first
+                        if keep is not None:
+                            keep(TracerBench(settings, machine, peak, tuple(cases)))
+    return TracerBench(settings, machine, peak, tuple(cases))
 
 
 def _bench_pair(
@@ -209,7 +222,7 @@ def _bench_pair(
     settings: TracerBenchSettings,
     prototype: ModuleType | None,
     progress: Progress | None,
-) -> list[TracerCase]:
+) -> Iterator[TracerCase]:
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.synthetic import SyntheticShape, random_tokens, write_synthetic
     from tracescribe.tracer.transcoders import load_transcoders
@@ -227,13 +240,9 @@ def _bench_pair(
     )
     written = write_synthetic(folder, shape)
     model, transcoders = load_model(written.model), load_transcoders(written.transcoders)
-    cases: list[TracerCase] = []
     for n_pos in settings.lengths:
         stage = f"{kind}, {width} features, {n_pos} tokens"
-        cases.append(
-            _bench_prompt(model, transcoders, random_tokens(n_pos, shape), settings, prototype, stage, progress)
-        )
-    return cases
+        yield _bench_prompt(model, transcoders, random_tokens(n_pos, shape), settings, prototype, stage, progress)
 
 
 def _bench_prompt(

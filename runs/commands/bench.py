@@ -68,8 +68,7 @@ def tracer(
         d_model=width,
     )
     with terminal.progress_bars() as bars:
-        result = bench_tracer(settings, terminal.StageBars(bars))
-    views.save(result, save)
+        result = bench_tracer(settings, terminal.StageBars(bars), keep=lambda so_far: views.save(so_far, save))
     if plot is not None:
         draw_tracer(result, plot)
     views.show_tracer(result, as_json)
