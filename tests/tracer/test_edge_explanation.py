@@ -193,6 +193,20 @@ def test_parts_by_number_of_heads_are_a_polynomial_in_the_attention(prompt: Prom
             assert abs(pushed(scaled, *ends) - expected) <= EXACT * scale
 
 
+def test_the_last_bin_holds_all_longer_paths(prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    for source, target, weight in prompt.edges(3):
+        exact = explained(prompt, source, target)
+        with monkeypatch.context() as patched:
+            patched.setattr("tracescribe.tracer.edge_flow.HOP_BINS", 2)
+            found = explained(prompt, source, target)
+        assert len(found.by_hops) == 2
+        assert abs(found.by_hops[0] - exact.by_hops[0]) <= EXACT * size(exact)
+        assert abs(sum(found.by_hops) - weight) <= EXACT * size(exact)
+        told = {(head.layer, head.head): head.weight for head in exact.heads}
+        for head in found.heads:
+            assert abs(head.weight - told[head.layer, head.head]) <= EXACT * size(exact)
+
+
 def test_a_skip_paths_part_is_what_the_edge_loses_without_it(prompt: Prompt) -> None:
     r = prompt.replacement
     skipping = [layer for layer, frozen in enumerate(r.layers) if frozen.skip is not None]
@@ -251,22 +265,26 @@ def all_paths(r: LocalReplacement, source: EdgeSource, target: EdgeTarget) -> di
 
 
 def test_the_listed_paths_are_the_largest_of_all(prompt: Prompt) -> None:
-    edges = prompt.edges(0)[:3] + prompt.edges(1, seed=5)[-1:]
-    for source, target, _ in edges:
-        every = all_paths(prompt.replacement, *prompt.ends(source, target))
-        found = explained(prompt, source, target, n_paths=12)
-        assert found.proved
-        largest = sorted((abs(weight) for weight in every.values()), reverse=True)
-        told: dict[Key, float] = {}
-        for path in found.paths:
-            steps = tuple((s.layer, s.head, s.key, s.query) for s in path.steps)
-            assert path.weight == pytest.approx(every[path.write_layer, steps], rel=1e-9, abs=1e-14)
-            told[path.write_layer, steps] = path.weight
-        assert len(told) == len(found.paths) == min(12, sum(weight > 0 for weight in largest))
-        listed = sorted((abs(weight) for weight in told.values()), reverse=True)
-        assert listed == pytest.approx(largest[: len(listed)], rel=1e-9)
-        unlisted = [abs(weight) for key, weight in every.items() if key not in told]
-        assert max(unlisted, default=0.0) <= found.largest_unlisted * (1 + 1e-9)
+    loud = prompt.replacement  # patterns of 4 times the size: longer paths are the larger ones
+    for layer, frozen in enumerate(prompt.replacement.layers):
+        loud = changed(loud, layer, 4 * frozen.pattern)
+    for replacement in (prompt.replacement, loud):
+        for source, target, _ in prompt.edges(0)[:2] + prompt.edges(1, seed=5)[-1:]:
+            ends = prompt.ends(source, target)
+            every = all_paths(replacement, *ends)
+            found = explain_ends(replacement, *ends, ExplanationSettings(n_paths=12, max_expansions=10_000))
+            assert found.proved
+            told: dict[Key, float] = {}
+            for path in found.paths:
+                steps = tuple((s.layer, s.head, s.key, s.query) for s in path.steps)
+                assert path.weight == pytest.approx(every[path.write_layer, steps], rel=1e-9, abs=1e-14)
+                told[path.write_layer, steps] = path.weight
+            largest = sorted((abs(weight) for weight in every.values()), reverse=True)
+            assert len(told) == len(found.paths) == min(12, sum(weight > 0 for weight in largest))
+            listed = sorted((abs(weight) for weight in told.values()), reverse=True)
+            assert listed == pytest.approx(largest[: len(listed)], rel=1e-9)
+            unlisted = [abs(weight) for key, weight in every.items() if key not in told]
+            assert max(unlisted, default=0.0) <= found.largest_unlisted * (1 + 1e-9)
 
 
 def test_a_search_that_is_cut_short_says_so_and_keeps_its_bound(prompt: Prompt) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +271,49 @@ def test_a_trace_that_cannot_fit_is_refused_before_the_sweep(monkeypatch: pytest
     monkeypatch.setattr("tracescribe.tracer.expansion.resident_memory", lambda: 10**12)
     with pytest.raises(SettingError, match=r"the trace needs 1 TB of memory \(in use 1 TB.*raise --max-memory to 1.05"):
         attribute_tokens(*pair, random_tokens(9, TinyShape()), AttributionSettings(max_memory=10**11))
+
+
+CHILD = """
+    import re, resource, sys
+    from pathlib import Path
+    from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
+    from tracescribe.tracer.errors import SettingError
+    from tracescribe.tracer.machine_memory import resident_memory
+    from tracescribe.tracer.memory import parse_size
+    from tracescribe.tracer.models import load_model
+    from tracescribe.tracer.synthetic import SyntheticShape, random_tokens, write_synthetic
+    from tracescribe.tracer.transcoders import load_transcoders
+
+    shape = SyntheticShape(kind="plt", n_layers=6, d_model=64, n_features=500, n_active=50)
+    pair = write_synthetic(Path(sys.argv[1]), shape)
+    opened = load_model(pair.model), load_transcoders(pair.transcoders)
+    tokens = random_tokens(20, shape)
+    before = resident_memory()
+    try:
+        attribute_tokens(*opened, tokens, AttributionSettings(max_memory=before + 20_000_000))
+    except SettingError as error:
+        limit = parse_size(re.search(r"raise --max-memory to (.*?) or more", str(error))[1])
+    graph = attribute_tokens(*opened, tokens, AttributionSettings(max_memory=limit))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(len(graph.edges), before, limit, peak)
+"""
+
+
+def test_the_process_stays_below_the_limit_that_it_was_given(tmp_path: Path) -> None:
+    """As the kernel counts it: a first limit is refused, and the one that the refusal advises is kept."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CHILD), str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    n_edges, before, limit, peak = (int(number) for number in done.stdout.split())
+    assert 4 * n_edges > 20_000_000  # edges are what the memory goes to
+    assert before + 4 * n_edges < limit
+    assert peak <= limit
 
 
 def _least(monkeypatch: pytest.MonkeyPatch, pair: Pair, **settings: Any) -> int:
