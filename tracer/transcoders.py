@@ -132,6 +132,11 @@ class TranscoderSet:
         """Features per layer; widths may differ."""
         return tuple(layer.n_features for layer in self.stored.layers)
 
+    @property
+    def is_token_wise(self) -> bool:
+        """Whether each token's activations depend on that token alone: all but BatchTopK without a threshold."""
+        return all(layer.activation.kind != "batchtopk" for layer in self.stored.layers)
+
     def describe(self) -> dict[str, Any]:
         """What can be said of the set without reading its weights: plain values, for reports."""
         return {
@@ -139,6 +144,7 @@ class TranscoderSet:
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": str(self.device),
             "keeps_decoders": self.keeps_decoders,
+            "is_token_wise": self.is_token_wise,
             "resident_bytes": self.resident.limit,
             **self.stored.describe(),
         }
@@ -189,7 +195,8 @@ class TranscoderSet:
             features: `[n]` indices, in any order, repeats allowed.
 
         Returns:
-            `[n, n_written(layer), d_model]`; entry `k` of the middle axis writes to layer `layer + k`.
+            `[n, n_written(layer), d_model]`; entry `k` of the middle axis writes to layer `layer + k`. It is the
+            caller's own copy.
 
         Raises:
             TranscoderFormatError: a row is not finite, or the file is gone.

@@ -50,12 +50,14 @@ def expect_weights(found: TranscoderSet, layers: list[Weights]) -> None:
     """Every number that comes out is the one that was written."""
     assert found.n_features == tuple(len(layer.encoder) for layer in layers)
     assert (found.n_layers, found.d_model) == (len(layers), layers[0].encoder.shape[1])
+    assert found.is_token_wise
     for n, layer in enumerate(layers):
         some = torch.tensor([4, 0, 4, len(layer.encoder) - 1, 2])
         assert found.n_written(n) == layer.decoder.shape[1]
         assert torch.equal(found.encoder_rows(n, some), layer.encoder[some])
         assert torch.equal(found.encoder_bias(n), layer.encoder_bias)
-        assert torch.equal(found.decoder_rows(n, some), layer.decoder[some])
+        assert torch.equal(found.decoder_rows(n, some).mul_(2), 2 * layer.decoder[some])
+        assert torch.equal(found.decoder_rows(n, some.sort().values), layer.decoder[some.sort().values]), "copies"
         assert found.decoder_rows(n, some[:0]).shape == (0, *layer.decoder.shape[1:])
         assert torch.equal(found.decoder_bias(n), layer.decoder_bias)
         skip = found.skip_weight(n)
@@ -166,6 +168,7 @@ def test_batch_top_k_chooses_over_one_prompt(tmp_path: Path) -> None:
         assert torch.allclose(acts[prompt], top_k(pre.flatten(), 12).view(pre.shape), atol=1e-6)
         assert torch.equal(found.encode(0, x[prompt]), acts[prompt]), "prompts do not depend on each other"
     assert (acts[0, 2] != 0).sum() > 2, "one token may have more than its share"
+    assert not found.is_token_wise
     assert not found.encode(0, torch.full((6, 8), -100.0) @ layers[0].encoder.T @ layers[0].encoder).isnan().any()
 
 
