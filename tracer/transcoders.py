@@ -19,13 +19,11 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from tracescribe.tracer import embedded
-from tracescribe.tracer.errors import SettingError, TranscoderFormatError
+from tracescribe.tracer.errors import SettingError
 from tracescribe.tracer.fingerprints import sha256_named
 from tracescribe.tracer.transcoder_fit import check_fit, fit_warnings
-from tracescribe.tracer.transcoder_formats.hub import HUB, hub_folder, is_hub_name
 from tracescribe.tracer.transcoder_formats.layers import StoredLayer, StoredTranscoders, TranscoderKind
-from tracescribe.tracer.transcoder_formats.registry import exists, open_set
+from tracescribe.tracer.transcoder_formats.locate import find_set
 from tracescribe.tracer.transcoder_formats.resident import ResidentWeights, finite
 from tracescribe.tracer.transcoder_formats.stored_array import StoredArray, TransposedArray
 
@@ -39,7 +37,6 @@ FULL_CHECK_BYTES = 64 << 20
 """Sets up to this size are read and checked in full on opening, and stay in memory with their decoders. Of larger ones
 each layer's encoder and each decoder row is checked when it is read: to read a public CLT through takes minutes."""
 
-_MAX_FAULTS = 20
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -257,7 +254,7 @@ def load_transcoders(
     if dtype not in _DTYPES:
         raise SettingError(f"transcoder dtype is {dtype!r:.40}, expected one of {', '.join(_DTYPES)}")
     where = _device(device)
-    transcoder_id, path, stored = _find(name_or_path)
+    transcoder_id, path, stored = find_set(name_or_path)
     n_bytes = sum(_n_bytes(layer) for layer in stored.layers)
     opened = TranscoderSet(
         transcoder_id=transcoder_id,
@@ -272,59 +269,6 @@ def load_transcoders(
     if n_bytes <= FULL_CHECK_BYTES:
         _check_numbers(opened)
     return opened
-
-
-def _find(name_or_path: str | Path) -> tuple[str, Path, StoredTranscoders]:
-    """Id, folder and layers of a set.
-
-    Raises:
-        TranscoderFormatError: there is none of that name, or it has faults.
-    """
-    name = str(name_or_path)
-    if name == embedded.MODEL_ID:
-        path = embedded.transcoder_dir()
-        return name, path, _open(path)
-    path = Path(name_or_path)
-    if not name.startswith(HUB) and exists(path):
-        starred = [n for n, part in enumerate(path.parts) if "*" in part]
-        shown = "/".join(path.parts[max(starred[0] - 1, 0) :]) if starred else path.resolve().name
-        return shown, path, _open(path)
-    if not isinstance(name_or_path, str) or not is_hub_name(name):
-        raise TranscoderFormatError(
-            f"no transcoder folder {name!r}; give a folder or {embedded.MODEL_ID!r}, or a place on the hub "
-            "(org/name, hf://org/name/path)"
-        )
-    return name, *_from_hub(name)
-
-
-def _from_hub(name: str) -> tuple[Path, StoredTranscoders]:
-    """What the cache has, if that is a whole set; else what the hub gives."""
-    found_here: TranscoderFormatError | None = None
-    try:
-        path = hub_folder(name, online=False)
-        try:
-            return path, _open(path)
-        except TranscoderFormatError as error:
-            found_here = error
-    except TranscoderFormatError:
-        pass  # nothing of it is in the cache
-    try:
-        path = hub_folder(name, online=True)
-    except TranscoderFormatError:
-        if found_here is not None:  # it says more than that there is no network
-            raise found_here from None
-        raise
-    return path, _open(path)
-
-
-def _open(path: Path) -> StoredTranscoders:
-    faults: list[str] = []
-    stored = open_set(path, faults)
-    faults += stored.faults()
-    if faults:
-        shown = "; ".join(faults[:_MAX_FAULTS]) + ("; ..." if len(faults) > _MAX_FAULTS else "")
-        raise TranscoderFormatError(f"transcoder folder {path}: {shown}; copy or download it again")
-    return stored
 
 
 def _device(device: str | torch.device) -> torch.device:
