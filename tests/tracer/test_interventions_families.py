@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -35,7 +36,8 @@ from tracescribe.tracer.edits import (
 )
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode, NodeKind
 from tracescribe.tracer.interventions import InterventionResult, intervene
-from tracescribe.tracer.models import LanguageModel
+from tracescribe.tracer.models import LanguageModel, load_model
+from tracescribe.tracer.transcoders import load_transcoders
 
 TOLERANCE = 1e-9
 """Of the largest number compared: float64 sums in another order."""
@@ -388,3 +390,22 @@ def test_a_donors_errors_and_features_carry_its_write_point_over(opened: Opened)
     same: list[AnyEdit] = [ErrorEdit(layer, 4, 1.0, vector)]
     if clean.transcoders.n_written(layer) == 1:
         assert far(found.logits[0], opened.run([same], MODES["constrained"]).logits[0]) < TOLERANCE
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_bfloat16_models_are_edited_too(family: str, tmp_path: Path) -> None:
+    """Weights and stream are narrow, what is added is computed wide: effects are those of the float64 model, roughly."""
+    case = make_case(tmp_path, family, SHAPES[family], seed=FAMILIES.index(family) + 20)
+    exact = Opened(case, clean_run(*case.open(), case.tokens))
+    model = load_model(case.model_folder, dtype="bfloat16")
+    narrow = Opened(case, clean_run(model, load_transcoders(case.transcoder_folder), case.tokens))
+    node = max(exact.nodes(), key=lambda node: exact.clean.activation(node) if node.layer < 2 else 0.0)
+    row: list[AnyEdit] = [FeatureShift(node.layer, slice(2, None), node.feature, 30.0), ErrorEdit(1, 3, 4.0)]
+    row.append(DirectionEdit(0, 4, torch.ones(model.d_model), 3.0, "set", "resid_mid"))
+    for settings in MODES.values():
+        found, expected = narrow.run([row], settings, read=[node]), exact.run([row], settings, read=[node])
+        assert found.logits.dtype == found.activations.dtype == torch.float32
+        effect = (found.logits[0] - narrow.clean.logits).double().flatten()
+        wanted = (expected.logits[0] - exact.clean.logits).flatten()
+        assert float(effect @ wanted / (effect.norm() * wanted.norm())) > 0.97
+        assert 0.9 < float(effect.norm() / wanted.norm()) < 1.1
