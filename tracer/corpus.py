@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,7 +187,7 @@ class DatasetCorpus:
 
     def _open(self) -> Any:
         try:
-            from datasets import load_dataset
+            load_dataset: Any = import_module("datasets").load_dataset
         except ImportError as error:
             raise EvidenceError(
                 f"cannot read data set {self.name!r}: the datasets library is not installed; "

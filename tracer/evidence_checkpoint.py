@@ -33,6 +33,7 @@ from tracescribe.tracer.evidence_rows import (
 )
 from tracescribe.tracer.parquet_files import BlockReader, BlockWriter, Columns, whole_file
 from tracescribe.tracer.provenance import write_json_atomic
+from tracescribe.tracer.scan_plan import differences
 
 CHECKPOINT = "checkpoint"
 """Folder of the unfinished scan, inside the folder of the evidence."""
@@ -304,20 +305,6 @@ class Checkpoint:
         for name, size in sizes.items():
             if _size(self.folder / name) > size:
                 os.truncate(self.folder / name, size)
-
-
-def differences(begun: Any, wanted: Any, where: str = "") -> list[str]:
-    """Where two JSON values differ, in words: `corpus sha256 (found a, expected b)`."""
-    if isinstance(begun, dict) and isinstance(wanted, dict):
-        keys = [*begun, *(key for key in wanted if key not in begun)]
-        return [
-            text
-            for key in keys
-            for text in differences(begun.get(key), wanted.get(key), f"{where} {str(key).replace('_', ' ')}".strip())
-        ]
-    if begun == wanted:
-        return []
-    return [f"{where} (found {str(begun)[:20]}, expected {str(wanted)[:20]})"]
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def collect(
     order = np.argsort(feature * np.int64(len(tokens.window)) + row, kind="stable")
     feature, row, value, position = feature[order], row[order], value[order], tokens.position[token[order]]
     begins = np.flatnonzero(np.concatenate([[True], (np.diff(feature) != 0) | (np.diff(row) != 0)]))
-    group = np.repeat(np.arange(len(begins)), np.diff([*begins, len(row)]))
+    group = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(row))))
     strength = np.maximum.reduceat(value, begins)
     far = np.iinfo(np.int64).max
     peak = np.minimum.reduceat(np.where(value == strength[group], position, far), begins)
@@ -202,5 +202,5 @@ def _rank_within(group: IntArray) -> NDArray[np.int64]:
     if not len(group):
         return np.zeros(0, dtype=np.int64)
     begins = np.flatnonzero(np.concatenate([[True], np.diff(group) != 0]))
-    lengths = np.diff([*begins, len(group)])
+    lengths = np.diff(np.append(begins, len(group)))
     return np.arange(len(group)) - np.repeat(begins, lengths)

@@ -27,7 +27,6 @@ from tracescribe.tracer.evidence_checkpoint import (
     SAMPLE_KINDS,
     Checkpoint,
     ShardFiles,
-    differences,
     only_one,
 )
 from tracescribe.tracer.evidence_finish import finish
@@ -36,7 +35,7 @@ from tracescribe.tracer.evidence_rows import TokenTable, collect, merge_counts, 
 from tracescribe.tracer.evidence_sample import SampleChoice
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.parquet_files import Columns, concatenated
-from tracescribe.tracer.scan_plan import BuildSettings, ScanPlan, plan_as_json, plan_scan
+from tracescribe.tracer.scan_plan import BuildSettings, ScanPlan, differences, plan_as_json, plan_scan
 from tracescribe.tracer.transcoders import TranscoderSet, check_fit
 from tracescribe.tracer.window_runs import run_windows
 

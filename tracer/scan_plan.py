@@ -139,3 +139,17 @@ def plan_as_json(model: LanguageModel, transcoders: TranscoderSet, corpus: Corpu
         "corpus": corpus.identity(),
         "settings": settings,
     }
+
+
+def differences(begun: Any, wanted: Any, where: str = "") -> list[str]:
+    """Where two JSON values differ, in words: `corpus sha256 (found a, expected b)`."""
+    if isinstance(begun, dict) and isinstance(wanted, dict):
+        keys = [*begun, *(key for key in wanted if key not in begun)]
+        return [
+            text
+            for key in keys
+            for text in differences(begun.get(key), wanted.get(key), f"{where} {str(key).replace('_', ' ')}".strip())
+        ]
+    if begun == wanted:
+        return []
+    return [f"{where} (found {str(begun)[:20]}, expected {str(wanted)[:20]})"]

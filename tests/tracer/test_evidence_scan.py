@@ -8,43 +8,26 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from tests.tracer.tiny_pair import TinyShape, make_pair
 from tracescribe.tracer.clean_run import clean_run
-from tracescribe.tracer.corpus import FileCorpus, open_corpus
+from tracescribe.tracer.corpus import FileCorpus
 from tracescribe.tracer.corpus_windows import Window, WindowReader, WindowRules, lead_ids
 from tracescribe.tracer.errors import EvidenceError, OutputError, SettingError, UnknownIdError
 from tracescribe.tracer.evidence import ScanSettings, scan
 from tracescribe.tracer.evidence_checkpoint import CHECKPOINT, FAN_IN, only_one
-from tracescribe.tracer.evidence_finish import choose_contexts
 from tracescribe.tracer.evidence_manifest import MANIFEST
-from tracescribe.tracer.evidence_rows import (
-    CANDIDATE_KINDS,
-    N_BINS,
-    KeepRules,
-    TokenTable,
-    bin_edges,
-    bins,
-    collect,
-    merge_counts,
-    reduce_candidates,
-)
 from tracescribe.tracer.evidence_scan import build, remove_scan
 from tracescribe.tracer.evidence_store import EvidenceStore
-from tracescribe.tracer.feature_evidence import BANDS, sample_by_quantile
 from tracescribe.tracer.feature_files import FeatureFiles
 from tracescribe.tracer.graph import FeatureRef
 from tracescribe.tracer.models import LanguageModel
-from tracescribe.tracer.parquet_files import Columns
 from tracescribe.tracer.scan_plan import BuildSettings, plan_scan
 from tracescribe.tracer.transcoders import TranscoderSet
 from tracescribe.tracer.window_runs import run_windows
@@ -427,215 +410,3 @@ def test_evidence_of_other_weights_is_refused(files: FeatureFiles, pair: Pair) -
     files.check(model, transcoders)
     with pytest.raises(EvidenceError, match=r"other weights \(model [0-9a-f]{12}, expected ffffffffffff\)"):
         files.check(dataclasses.replace(model, weights_sha256="f" * 64), transcoders)
-
-
-# -- what is kept of each feature -------------------------------------------------------------------------------------
-
-
-Drawn = tuple[TokenTable, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-
-
-@st.composite
-def activations(draw: st.DrawFn) -> Drawn:
-    """Windows with equal ones among them, and activations with ties."""
-    lengths = np.array(draw(st.lists(st.integers(1, 6), min_size=1, max_size=30)), dtype=np.int64)
-    n = len(lengths)
-    seed = draw(st.integers(0, 2**32 - 1))
-    rng = np.random.default_rng(seed)
-    row = np.repeat(np.arange(n), lengths)
-    n_tokens = len(row)
-    table = TokenTable(
-        row=row,
-        position=np.arange(n_tokens) - (np.cumsum(lengths) - lengths)[row],
-        window=np.arange(n),
-        length=lengths,
-        test=rng.random(n) < 0.4,
-        priority=rng.permutation(n).astype(np.uint64) * 1000,
-    )
-    dense = np.where(rng.random((n_tokens, 3)) < 0.5, rng.integers(-2, 9, (n_tokens, 3)), 0).astype(np.float32)
-    token, feature = np.nonzero(dense)
-    return table, token, feature, dense[token, feature]
-
-
-def _same(a: Columns, b: Columns) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert np.array_equal(a[name], b[name]), name
-
-
-def _part(drawn: Drawn, rows: NDArray[np.int64], rules: KeepRules) -> tuple[Columns, Columns]:
-    table, token, feature, value = drawn
-    mine = np.isin(table.row[token], rows)
-    return collect(table, token[mine], feature[mine], value[mine], rules)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(activations(), st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.data())
-def test_merging_parts_gives_what_one_pass_gives(
-    drawn: Drawn, top: int, per_bin: int, test: int, data: st.DataObject
-) -> None:
-    rules = KeepRules(top=top, per_bin=per_bin, test=test, shown_tokens=4)
-    candidates, counts = collect(*drawn, rules)
-    whole, told = reduce_candidates([candidates], rules), merge_counts([counts])
-    n = len(drawn[0].window)
-    owner = np.array(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)))
-    parts = [_part(drawn, np.flatnonzero(owner == k), rules) for k in range(3)]
-    reduced = [reduce_candidates([part], rules) for part, _ in parts]
-    nested = reduce_candidates([reduce_candidates(reduced[:2], rules), reduced[2]], rules)
-    _same(nested, whole)
-    _same(merge_counts([merge_counts([c for _, c in parts[:2]]), parts[2][1]]), told)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(activations())
-def test_enough_room_keeps_every_window_and_the_choice_is_the_exact_one(drawn: Drawn) -> None:
-    table, token, feature, value = drawn
-    rules = KeepRules(top=3, per_bin=100, test=100, shown_tokens=64)
-    candidates, counts = collect(table, token, feature, value, rules)
-    kept, told = reduce_candidates([candidates], rules), merge_counts([counts])
-    assert len(kept["feature"]) == len(candidates["feature"])
-    for number in range(3):
-        mine = (kept["feature"] == number) & ~kept["test"]
-        of_windows = (told["feature"] == number) & (told["what"] == 0)
-        by_bin = np.bincount(told["bin"][of_windows], weights=told["count"][of_windows], minlength=N_BINS)
-        strength, window = kept["strength"][mine], kept["window"][mine]
-        chosen = choose_contexts({"strength": strength}, by_bin.astype(np.int64), rules)
-        found = [(int(window[row]), BANDS[band]) for row, band in chosen]
-        assert found == sample_by_quantile(window, strength)
-
-
-def test_bands_are_right_to_within_a_bin_when_much_was_dropped() -> None:
-    rng = np.random.default_rng(0)
-    n = 20_000
-    strength = np.exp(rng.normal(size=n)).astype(np.float32)
-    rules = KeepRules()
-    rows: Columns = {
-        "feature": np.zeros(n, dtype=np.int32),
-        "test": np.zeros(n, dtype=np.bool_),
-        "window": np.arange(n),
-        "priority": rng.permutation(n).astype(np.uint64),
-        "strength": strength,
-        "peak": np.zeros(n, dtype=np.uint16),
-        "positions": np.zeros(n, dtype=np.uint16),
-        "positions.lengths": np.ones(n, dtype=np.int64),
-        "values": strength,
-        "values.lengths": np.ones(n, dtype=np.int64),
-    }
-    assert {name.removesuffix(".lengths") for name in rows} == set(CANDIDATE_KINDS)
-    kept = reduce_candidates([rows], rules)
-    assert len(kept["window"]) < 250
-    by_bin = np.bincount(bins(strength), minlength=N_BINS)
-    chosen = choose_contexts({"strength": kept["strength"]}, by_bin, rules)
-    assert [band for _, band in chosen] == sorted(band for _, band in chosen)
-    quantile = {name: i for i, name in enumerate(BANDS)}
-    for row, band in chosen:
-        share = float((strength < kept["strength"][row]).mean())
-        low = {"top": 1 - 12 / n}.get(BANDS[band], 1 - 0.25 * quantile[BANDS[band]])
-        slack = max(
-            float(((strength >= a) & (strength < b)).mean())
-            for a, b in [bin_edges(int(bins(kept["strength"][row : row + 1])[0]))]
-        )
-        assert low - slack <= share + 1e-3 and share <= low + 0.25 + slack, (BANDS[band], share)
-    assert len(chosen) >= 24
-
-
-def test_bins_hold_their_values() -> None:
-    values = np.concatenate([np.exp(np.random.default_rng(0).normal(0, 9, 500)), [1.0, 1.5, 2.0]]).astype(np.float32)
-    for value, number in zip(values, bins(values), strict=True):
-        low, high = bin_edges(int(number))
-        assert low <= value < high and high / low <= 1.5 + 1e-6
-    assert bins(np.array([0.0, -3.0], dtype=np.float32)).tolist() == [0, 0]
-    assert (np.diff(bins(np.sort(values))) >= 0).all()
-
-
-# -- corpora ----------------------------------------------------------------------------------------------------------
-
-
-def test_json_lines(tmp_path: Path) -> None:
-    path = tmp_path / "corpus.jsonl"
-    path.write_text('{"text": " one ", "n": 1}\n\n{"text": ""}\n{"text": "two\\nlines"}\n')
-    assert [d.text for d in open_corpus(path).documents()] == ["one", "two\nlines"]
-    assert [d.number for d in open_corpus(path).documents()] == [0, 1]
-    other = tmp_path / "corpus.txt"
-    other.write_text('{"body": "one"}\n')
-    assert [d.text for d in open_corpus(other, field="body").documents()] == ["one"]
-    assert [d.text for d in open_corpus(other).documents()] == ['{"body": "one"}']
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b'{"text": "one"}\nnonsense\n', "line 2 is not JSON"),
-        (b"[1]\n", "line 1 is list, expected an object with the field 'text'"),
-        (b'{"body": "one"}\n', "line 1 has no field 'text' .it has 'body'.; name another with --field"),
-        (b'{"text": 3}\n', "field 'text' is int, expected text"),
-        (b"[" * 100_000, "line 1 is not JSON"),
-        (b'{"text": "\xff"}', "line 1 is not UTF-8 .byte 10."),
-    ],
-)
-def test_bad_json_lines_are_told_with_their_number(content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "corpus.jsonl"
-    path.write_bytes(content)
-    with pytest.raises(EvidenceError, match=message):
-        list(open_corpus(path).documents())
-
-
-def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tracescribe.tracer.corpus.MAX_LINE_BYTES", 100)
-    path = tmp_path / "corpus.txt"
-    path.write_text("short\n" + "long " * 100)
-    with pytest.raises(EvidenceError, match="line 2 is longer than 100 bytes"):
-        list(open_corpus(path).documents())
-    with pytest.raises(EvidenceError, match="cannot read the corpus .*nowhere: No such file .*with --split"):
-        list(open_corpus(tmp_path / "nowhere").documents())
-
-
-class _Datasets:
-    """Stands in for the `datasets` library, which the tests do not need to be installed."""
-
-    def __init__(self, rows: list[Any]) -> None:
-        self.rows = rows
-
-    def load_dataset(self, name: str, config: str | None, *, split: str, streaming: bool) -> Iterator[Any]:
-        assert streaming
-        if name == "gone":
-            raise ConnectionError("cannot reach the hub\nmore")
-        yield from self.rows
-
-
-def test_data_sets(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    rows = [{"text": text} for text in words(60)]
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))
-    corpus = open_corpus("some/set", split="train")
-    assert [d.text for d in corpus.documents()] == [row["text"] for row in rows]
-    assert build(*pair, corpus, tmp_path / "scan", SMALL, stop_after=2) is None
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[1:]))
-    with pytest.raises(
-        EvidenceError, match=r"the corpus changed since the scan began: its first \d+ documents have hash"
-    ):
-        build(*pair, corpus, tmp_path / "scan", SMALL)
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows[:2]))
-    with pytest.raises(
-        EvidenceError, match=r"the corpus changed since the scan began: it has no document \d+ any more"
-    ):
-        build(*pair, corpus, tmp_path / "scan", SMALL)
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets(rows))
-    manifest = build(*pair, corpus, tmp_path / "scan", SMALL)
-    assert manifest is not None and manifest.n_documents == 60
-    with pytest.raises(EvidenceError, match="no field 'body'"):
-        list(open_corpus("some/set", split="train", field="body").documents())
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(EvidenceError, match=r"not installed; install it with: pip install 'tracescribe\[datasets\]'"):
-        list(corpus.documents())
-
-
-def test_a_data_set_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "datasets", _Datasets([]))
-    with pytest.raises(
-        EvidenceError, match=r"cannot read data set 'gone', split 'train': .*ConnectionError: cannot reach"
-    ):
-        list(open_corpus("gone", split="train").documents())
