@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tests.tracer.tiny_families import make_family
 from tracescribe.tracer.errors import PromptError, SettingError
+from tracescribe.tracer.frozen_pass import run_once
 from tracescribe.tracer.models import LanguageModel, load_model
 from tracescribe.tracer.reconstruction import ReconstructionSettings, reconstruct
 from tracescribe.tracer.synthetic import SyntheticKind, SyntheticShape, random_tokens, write_synthetic
@@ -137,6 +138,21 @@ def test_figures_equal_a_computation_in_numpy(kind: SyntheticKind, skip: bool, t
     assert found.replaced.loss == pytest.approx(loss(p), rel=1e-9)
     assert found.replaced.loss_replaced == pytest.approx(loss(q), rel=1e-9)
     assert found.replaced.kl > 0.01, "random transcoders must change the predictions, or this test shows nothing"
+
+
+def test_unexplained_variance_is_that_of_the_errors_of_another_implementation(shared_folder: Path) -> None:
+    cases = [case.parent for case in sorted((shared_folder / "tracer").glob("goldens*/*/case.json"))]
+    assert len(cases) >= 10
+    for case in cases:
+        model, transcoders = load_model(case / "model"), load_transcoders(case / "transcoder")
+        with np.load(case / "oracle.npz") as oracle:
+            tokens, errors = torch.from_numpy(oracle["tokens"]), oracle["error_vectors"].astype(np.float64)
+        zero = model.zero_positions_of(tokens)
+        found = reconstruct(model, transcoders, [tokens], ReconstructionSettings(replaced=False))
+        truth = [np.asarray(written[zero:], np.float64) for written in run_once(model, transcoders, tokens).written]
+        for figures, written, error in zip(found.layers, truth, errors, strict=True):
+            expected = (error**2).sum() / ((written - written.mean(0)) ** 2).sum()
+            assert figures.fvu == pytest.approx(expected, rel=1e-5), case.name
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 18, 30])
