@@ -53,7 +53,8 @@ _Checked = TypeVar("_Checked")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 10_000  # rows checked at once: their models, and their faults, need more memory than what is kept
-_NESTED = (str, dict, list)
+_NESTED = (dict, list)
+_HALF = re.compile("[\ud800-\udfff]")
 _SURROGATE = re.compile(rb"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 _NODES: TypeAdapter[list[NodeRow]] = TypeAdapter(list[NodeRow])
 _LINKS: TypeAdapter[list[LinkRow]] = TypeAdapter(list[LinkRow])
@@ -196,7 +197,7 @@ def load_json(content: bytes, name: str) -> Any:
         raise GraphFormatError(f"{name}: not UTF-8 at byte {error.start}; expected JSON") from error
     except ValueError as error:
         raise GraphFormatError(f"{name}: not valid JSON ({error}); it may be cut off: write it again") from error
-    excess = _excess(value, MAX_DEPTH, may_hold_halves=_SURROGATE.search(content) is not None)
+    excess = _excess(value, may_hold_halves=_SURROGATE.search(content) is not None)
     if excess is not None:
         location, reason = excess
         raise GraphFormatError(f"{name}: {path_of('', location)}: {reason}")
@@ -261,37 +262,36 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _excess(value: Any, levels: int, *, may_hold_halves: bool) -> tuple[list[int | str], str] | None:
+def _excess(value: Any, *, may_hold_halves: bool) -> tuple[list[int | str], str] | None:
     """Where a value is deeper or longer than is read, and why; None if it is not."""
 
     def text_fault(text: str, limit: int) -> str | None:
         if len(text) > limit:
             return f"a text of {len(text)} characters, at most {limit} are read"
-        if may_hold_halves and any("\ud800" <= c <= "\udfff" for c in text):
+        if may_hold_halves and not text.isascii() and _HALF.search(text):
             return "half of a surrogate pair is no character; write U+FFFD in its place"
         return None
 
-    if isinstance(value, str):
-        reason = text_fault(value, MAX_PROMPT)  # the models know the limit of each text that they name
-        return None if reason is None else ([], reason)
-    if not isinstance(value, dict | list):
-        return None
-    if levels < 0:
-        return [], f"nested deeper than {MAX_DEPTH} levels"
-    if len(value) > MAX_ENTRIES:
-        return [], f"{len(value)} entries, at most {MAX_ENTRIES} are read"
-    if isinstance(value, dict):
-        for key in value:
-            reason = text_fault(key, MAX_TEXT)
-            if reason is not None:
+    def walk(container: Any, levels: int) -> tuple[list[int | str], str] | None:
+        if levels < 0:
+            return [], f"nested deeper than {MAX_DEPTH} levels"
+        if len(container) > MAX_ENTRIES:
+            return [], f"{len(container)} entries, at most {MAX_ENTRIES} are read"
+        is_object = isinstance(container, dict)
+        for place, child in container.items() if is_object else enumerate(container):
+            if is_object and (reason := text_fault(place, MAX_TEXT)) is not None:
                 return [], f"a key is {reason}"
-    children: Iterable[tuple[int | str, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
-    for place, child in children:
-        if isinstance(child, _NESTED):
-            found = _excess(child, levels - 1, may_hold_halves=may_hold_halves)
-            if found is not None:
+            if isinstance(child, str):
+                # the models know the limit of each text that they name
+                if (reason := text_fault(child, MAX_PROMPT)) is not None:
+                    return [place], reason
+            elif isinstance(child, _NESTED) and (found := walk(child, levels - 1)) is not None:
                 return [place, *found[0]], found[1]
-    return None
+        return None
+
+    if not isinstance(value, _NESTED):
+        return None
+    return walk(value, MAX_DEPTH)
 
 
 def _too_many(raw: Mapping[str, Any]) -> list[str]:

@@ -49,7 +49,9 @@ class LinkEnds:
                 pairs.append((-1, -1))
                 continue
             # nothing flows into an error, so that a target is the feature of the two
-            target = next((t for t in targets if self.nodes[t].kind != NodeKind.ERROR), targets[0])
+            target = targets[0]
+            if len(targets) > 1 and self.nodes[target].kind == NodeKind.ERROR:
+                target = targets[1]
             pairs.append((sources[0], target))
             if len(sources) > 1:
                 unsure.append(i)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import gzip
-import itertools
 import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import networkx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load, load_file, save
+from safetensors.numpy import load_file
 
 from tests.tracer.graph_examples import AWKWARD, published_graph, random_graph, same_graph
-from tracescribe.tracer import graph_document, graph_native, graphml
+from tracescribe.tracer import graphml
 from tracescribe.tracer.errors import GraphFormatError, OutputError
 from tracescribe.tracer.graph import AttributionGraph, EdgeTable
 from tracescribe.tracer.graph_checks import graph_faults
 from tracescribe.tracer.graph_files import FORMATS, file_faults, format_of, read_graph_file, write_graph_file
 from tracescribe.tracer.graph_json import parse_graph, read_graph, to_json
 from tracescribe.tracer.graph_notes import feature_numbering, graph_notes
-from tracescribe.tracer.graph_schema import generated_schema, graph_schema
 from tracescribe.tracer.graphml import parse_graphml
 from tracescribe.tracer.query_parameters import Supernode, saved_view, with_renamed_nodes
 
@@ -199,240 +194,6 @@ def test_what_other_programs_add_to_graphml_does_no_harm() -> None:
     same_graph(parse_graphml(spoiled_graphml()), parse_graphml(content))
 
 
-Arrays = dict[str, Any]
-
-
-def signed(arrays: Arrays, **header: Any) -> bytes:
-    """A native file of these arrays, its hash right."""
-    told = {"format": "tracescribe-graph", "version": 1, "sha256": graph_native._sha256(arrays), **header}
-    return save(arrays, metadata={"tracescribe": json.dumps(told)})
-
-
-def text_of(arrays: Arrays) -> Any:
-    return json.loads(zlib.decompress(arrays["text"].tobytes()))
-
-
-def with_text(arrays: Arrays, change: Callable[[Any], object]) -> Arrays:
-    text = text_of(arrays)
-    change(text)
-    packed = zlib.compress(json.dumps(text).encode())
-    return {**arrays, "text": np.frombuffer(packed, dtype=np.uint8)}
-
-
-def put(name: str, index: int, value: Any) -> Callable[[Arrays], Arrays]:
-    def change(arrays: Arrays) -> Arrays:
-        arrays[name][index] = value
-        return arrays
-
-    return change
-
-
-def repeated(arrays: Arrays) -> Arrays:
-    ends = arrays["edge.row_end"]
-    first = int(ends[np.argmax(np.diff(ends, prepend=0) > 1)]) - 2  # the last two edges of a row that has two
-    return put("edge.source", first + 1, arrays["edge.source"][first])(arrays)
-
-
-NATIVE_FAULTS: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
-    "no text": (lambda a: {k: v for k, v in a.items() if k != "text"}, "array text: missing"),
-    "a foreign array": (lambda a: {**a, "x": a["text"]}, "array 'x': not part of the format"),
-    "both kinds of targets": (lambda a: {**a, "edge.target": a["edge.source"]}, "expected one of them"),
-    "half floats": (lambda a: {**a, "edge.weight": a["edge.weight"].astype(np.float16)}, "edge.weight: F16, expected F32"),
-    "two axes": (lambda a: {**a, "edge.weight": a["edge.weight"][None]}, "edge.weight: shape .* expected one axis"),
-    "lengths": (lambda a: {**a, "edge.weight": a["edge.weight"][1:]}, "different lengths: edge.source"),
-    "row ends that fall": (put("edge.row_end", 0, 5), "edge.row_end: expected to rise"),
-    "row ends beyond": (put("edge.row_end", -1, 1 << 62), "edge.row_end: expected to rise"),
-    "row ends below": (put("edge.row_end", 0, -(1 << 63)), "edge.row_end: expected to rise"),
-    "a kind of its own": (put("node.kind", 0, 9), r"nodes\[0\].kind: 9, expected a node kind"),
-    "a layer beyond": (put("node.layer", 0, 99), r"nodes\[0\].layer: 99, expected 0 to 2"),
-    "a position beyond": (put("node.position", 0, 99), r"nodes\[0\].position: 99, but the prompt has 3"),
-    "a feature of an error": (put("node.feature", 6, 3), r"nodes\[6\].feature: 3, expected an index, -1 for errors"),
-    "an infinite activation": (put("node.activation", 0, np.inf), r"nodes\[0\].activation: inf"),
-    "a probability of two": (put("node.activation", -1, 2.0), "activation: 2.0, expected the probability"),
-    "a source beyond": (put("edge.source", 0, 999), r"links\[0\].source: 999, expected a node"),
-    "a source below": (put("edge.source", 0, -1), r"links\[0\].source: -1, expected a node"),
-    "a weight that is none": (put("edge.weight", 0, np.nan), r"links\[0\].weight: nan, expected a number"),
-    "a repeated edge": (lambda a: repeated(a), r"links\[\d+\]: repeats another from"),
-    "no tokens": (lambda a: with_text(a, lambda t: t["graph"].update(tokens=[])), "graph.tokens: .* at least 1"),
-    "text with more": (lambda a: with_text(a, lambda t: t.update(x=1)), "text: expected graph, node_ids and labels"),
-    "too few labels": (lambda a: with_text(a, lambda t: t["labels"].pop()), "text.labels: expected a list of"),
-    "a label that is none": (lambda a: with_text(a, lambda t: t["labels"].insert(0, t["labels"].pop() and 3)), "text.labels"),
-    "an id of another node": (
-        lambda a: with_text(a, lambda t: t.update(node_ids=["0_0_0"] * 20)), "id '0_0_0' stands 20 times"
-    ),
-    "a document that hides nodes": (
-        lambda a: with_text(a, lambda t: t["graph"]["extra"].update(document={"nodes": []})),
-        "extra.document.nodes: belongs to the graph",
-    ),
-    "text that is no zlib": (lambda a: {**a, "text": a["text"][:-3]}, "text: zlib data of the wrong length"),
-    "an old version": (lambda a: a, "format version 7, this release reads 1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", list(NATIVE_FAULTS))
-def test_a_faulty_native_file_names_the_place(case: str, tmp_path: Path) -> None:
-    """Files that are signed rightly, and wrong behind the signature."""
-    change, message = NATIVE_FAULTS[case]
-    path = tmp_path / "g.tsgraph"
-    write_graph_file(path, random_graph(0))
-    arrays = {key: value.copy() for key, value in load(path.read_bytes()).items()}
-    path.write_bytes(signed(change(arrays), **({"version": 7} if "version" in case else {})))
-    with pytest.raises(GraphFormatError, match=message) as caught:
-        read_graph_file(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_native_file_is_known_before_it_is_used(tmp_path: Path) -> None:
-    path = tmp_path / "g.tsgraph"
-    write_graph_file(path, random_graph(0))
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(GraphFormatError, match="damaged: content has SHA-256"):
-        read_graph_file(path)
-    path.write_bytes(content[:-8])
-    with pytest.raises(GraphFormatError, match="no native graph file .* cut off"):
-        read_graph_file(path)
-    path.write_bytes(save({"x": np.zeros(1)}))
-    with pytest.raises(GraphFormatError, match="a safetensors file, but no graph"):
-        read_graph_file(path)
-    path.write_bytes(b"")
-    with pytest.raises(GraphFormatError, match="no native graph file"):
-        read_graph_file(path)
-
-
-def test_text_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_graph_file(tmp_path / "g.tsgraph", random_graph(0))
-    monkeypatch.setattr(graph_native, "MAX_BYTES", 100)
-    with pytest.raises(GraphFormatError, match="of more than 100 bytes"):
-        read_graph_file(tmp_path / "g.tsgraph")
-
-
-def test_a_graph_of_twenty_thousand_nodes_is_compact(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    graph = random_graph(0, n_features=20_000, n_pos=20, n_layers=26, density=0.0)
-    target, source = np.sort(rng.integers(0, 20_000, (2, 300_000)), axis=0)[::-1]
-    lower = graph.nodes.layer[target] > graph.nodes.layer[source]
-    place = np.unique(target[lower].astype(np.int64) * graph.n_nodes + source[lower])
-    edges = EdgeTable(place // graph.n_nodes, place % graph.n_nodes, rng.random(len(place), dtype=np.float32))
-    graph = dataclasses.replace(graph, edges=edges)
-    path = tmp_path / "g.tsgraph"
-    write_graph_file(path, graph)
-    assert path.stat().st_size < 8 * len(edges) + 60 * graph.n_nodes
-    found = read_graph_file(path)
-    assert found.edges.weight.tobytes() == edges.weight.tobytes()
-    assert np.array_equal(found.edges.target, edges.target) and found.node_ids == graph.node_ids
-
-
-def test_the_shipped_schema_is_what_the_models_say() -> None:
-    """Renew it with `python -m tracescribe.tracer.graph_schema --write`."""
-    assert graph_schema() == json.loads(json.dumps(generated_schema()))
-    jsonschema.Draft202012Validator.check_schema(graph_schema())
-
-
-@pytest.fixture(scope="module")
-def validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(graph_schema())
-
-
-@pytest.mark.parametrize("name", list(GRAPHS))
-def test_what_is_written_follows_the_schema(name: str, validator: jsonschema.Draft202012Validator) -> None:
-    validator.validate(to_json(GRAPHS[name]()))
-
-
-def test_golden_and_published_files_follow_the_schema(
-    shared_folder: Path, validator: jsonschema.Draft202012Validator
-) -> None:
-    paths = [*(shared_folder / "tracer").rglob("graph.json.gz"), *(shared_folder / "gold" / "graphs").iterdir()]
-    for path in paths:
-        content = path.read_bytes()
-        document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-        # links are all alike; of thousands, some are enough
-        document["links"] = document["links"][:200]
-        validator.validate(document)
-    assert len(paths) >= 20
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda d: d["metadata"].pop("prompt"),
-        lambda d: d["metadata"].update(prompt_tokens=[]),
-        lambda d: d["metadata"].update(info={"create_time_ms": "now"}),
-        lambda d: d["metadata"].update(generation_settings={"max_n_logits": -1}),
-        lambda d: d["metadata"].update(schema_version="1"),
-        lambda d: d["metadata"]["tracescribe"].update(more=1),
-        lambda d: d["qParams"].update(supernodes=[1]),
-        lambda d: d["nodes"][0].update(feature_type="neuron"),
-        lambda d: d["nodes"][0].update(node_id="0_03_0"),
-        lambda d: d["nodes"][0].update(node_id="E_1_0"),
-        lambda d: d["nodes"][0].update(ctx_idx=-1),
-        lambda d: d["nodes"][0].update(is_target_logit=1),
-        lambda d: d["nodes"][0].update(activation="1"),
-        lambda d: d["links"][0].pop("weight"),
-        lambda d: d["links"][0].update(source="a b"),
-        lambda d: d["links"][0].update(weight=1e40),
-    ],
-)
-def test_the_schema_and_the_reader_refuse_the_same(
-    change: Callable[[Any], object], validator: jsonschema.Draft202012Validator
-) -> None:
-    document = to_json(random_graph(0))
-    validator.validate(document)
-    change(document)
-    assert not validator.is_valid(document)
-    with pytest.raises(GraphFormatError):
-        parse_graph(json.dumps(document).encode())
-
-
-NEURONPEDIA: dict[str, Any] = {
-    "metadata": {
-        "slug": str, "scan": str, "prompt_tokens": list, "prompt": str, "node_threshold": float, "info": dict,
-        "generation_settings": {"max_n_logits": int, "desired_logit_prob": float, "batch_size": int, "max_feature_nodes": int},
-        "pruning_settings": {"node_threshold": float, "edge_threshold": float},
-    },
-    "qParams": {"pinnedIds": list, "supernodes": list, "linkType": str, "clickedId": str, "sg_pos": str},
-    "nodes": {"node_id": str, "feature": int, "layer": str, "ctx_idx": int, "feature_type": str, "jsNodeId": str, "clerp": str},
-    "links": {"source": str, "target": str, "weight": float},
-}  # fmt: skip
-"""Types that Neuronpedia's upload asks for (its graph-schema.json); what is required: `NEURONPEDIA_NEEDS`."""
-
-NEURONPEDIA_NEEDS = {
-    "metadata": {"slug", "scan", "prompt_tokens", "prompt"},
-    "qParams": set[str](),
-    "nodes": set(NEURONPEDIA["nodes"]),
-    "links": set(NEURONPEDIA["links"]),
-}
-
-
-@pytest.mark.parametrize("budget", [None, 5])
-def test_neuronpedia_takes_what_is_written(budget: int | None) -> None:
-    graph = random_graph(0)
-    provenance = {
-        "model": "gemma-2-2b",
-        "settings": {"max_n_logits": 10, "desired_logit_probability": 0.95, "max_feature_nodes": budget},
-        "pruning": {"node_threshold": 0.8, "edge_threshold": 0.98, "other": None},
-    }
-    document = to_json(dataclasses.replace(graph, provenance=provenance))
-    assert document["metadata"]["generation_settings"].get("max_feature_nodes") == budget
-    for part, types in NEURONPEDIA.items():
-        rows = document[part] if isinstance(document[part], list) else [document[part]]
-        for row in rows:
-            assert row.keys() >= NEURONPEDIA_NEEDS[part]
-            _fits(row, types)
-
-
-def _fits(row: Any, types: Any) -> None:
-    for key, expected in types.items():
-        if key not in row:
-            continue
-        if isinstance(expected, dict):
-            _fits(row[key], expected)
-        else:
-            allowed = (int, float) if expected is float else expected
-            assert isinstance(row[key], allowed) and not isinstance(row[key], bool), key
-
-
 def test_pins_follow_errors_that_get_new_ids() -> None:
     graph = published_graph(2)
     parameters = graph.extra["qParams"]
@@ -550,61 +311,3 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, monkeypatch:
         with pytest.raises(OutputError, match="at most .* prune the graph, or write the native format"):
             write_graph_file(tmp_path / f"g{suffix}", random_graph(0))
     write_graph_file(tmp_path / "g.tsgraph", random_graph(0))
-
-
-def json_graph(**changes: Any) -> bytes:
-    return json.dumps({**to_json(random_graph(0)), **changes}).encode()
-
-
-@pytest.mark.parametrize(
-    ("limit", "value", "content", "message"),
-    [
-        ("MAX_NODES", 3, json_graph(), "nodes: 20 entries, at most 3 are read"),
-        ("MAX_LINKS", 3, json_graph(), "links: .* entries, at most 3 are read"),
-        ("MAX_ENTRIES", 50, json_graph(vendor=[0] * 51), "vendor: 51 entries, at most 50 are read"),
-        ("MAX_CONTAINERS", 100, json_graph(vendor=[[]] * 100), "about .* objects and .* values, at most 100"),
-        ("MAX_VALUES", 1000, json_graph(vendor=[0] * 1001), "about .* values, at most .* and 1000"),
-        ("MAX_PROMPT", 1000, json_graph(vendor=["x" * 1001]), r"vendor\[0\]: a text of 1001 characters"),
-        ("MAX_TEXT", 1000, json_graph(vendor={"x" * 1001: 1}), "vendor: a key is a text of 1001 characters"),
-        ("MAX_FAULTS", 5, json_graph(nodes=[{}] * 30), "and .* more"),
-    ],
-)
-def test_enormous_documents_are_refused_by_name(
-    limit: str, value: int, content: bytes, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(graph_document, limit, value)
-    with pytest.raises(GraphFormatError, match=message):
-        parse_graph(content)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (json_graph().replace(b'"slug":', b'"slug": "x", "slug":'), "key 'slug' stands twice in one object"),
-        (json_graph(vendor=["\ud800"]), r"vendor\[0\]: half of a surrogate pair"),
-        (json_graph(vendor={"\udfff": 1}), "vendor: a key is half of a surrogate pair"),
-        (gzip.compress(json_graph()) + b"more", "4 bytes follow the gzip data"),
-        (json_graph(vendor=[{"a": {"b": json.loads("[" * 40 + "]" * 40)}}]), r"vendor\[0\].a.b.*: nested deeper than"),
-    ],
-)
-def test_documents_that_readers_disagree_on_are_refused(content: bytes, message: str) -> None:
-    with pytest.raises(GraphFormatError, match=message):
-        parse_graph(content)
-
-
-def test_a_pair_of_surrogates_is_one_character() -> None:
-    graph = parse_graph(json_graph(vendor=["\U0001f642"]))
-    assert graph.extra["document"]["vendor"] == ["\U0001f642"]
-
-
-def test_long_chains_within_a_layer_are_read_in_time() -> None:
-    """Looking for cycles must not take time that grows with the square of a path's length."""
-    document = to_json(random_graph(0, density=0.0))
-    template = next(row for row in document["nodes"] if row["feature_type"] == "cross layer transcoder")
-    ids = [f"1_{i}_0" for i in range(1000, 6000)]
-    document["nodes"] = [{**template, "node_id": i, "layer": "1", "ctx_idx": 0} for i in ids]
-    document["links"] = [{"source": a, "target": b, "weight": 1} for a, b in itertools.pairwise(ids)]
-    assert len(parse_graph(json.dumps(document).encode()).edges) == 4999
-    document["links"].append({"source": ids[-1], "target": ids[0], "weight": 1})
-    with pytest.raises(GraphFormatError, match="a cycle runs through node"):
-        parse_graph(json.dumps(document).encode())
