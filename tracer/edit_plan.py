@@ -94,6 +94,17 @@ class PassEdits:
             {place: edits for place, edits in vectors.items() if len(edits.row)},
         )
 
+    def without_earlier(self, layer: int, position: int) -> PassEdits:
+        """Without a layer's edits at and behind its write point that stand before a position."""
+        features, vectors = dict(self.features), dict(self.vectors)
+        if layer in features:
+            features[layer] = _part(features[layer], None, (position, position + 1))
+        places: tuple[Place, ...] = ((layer, "write"), (layer, "resid_post"))
+        for place in places:
+            if place in vectors:
+                vectors[place] = _part(vectors[place], None, (position, position + 1))
+        return PassEdits(features, vectors)
+
 
 @dataclass(frozen=True, eq=False)
 class EditPlan:
@@ -297,10 +308,12 @@ def _vector_edits(edits: list[tuple[int, int, Tensor, float, float]], clean: Cle
     )
 
 
-def _part(edits: _Edits, rows: tuple[int, int], positions: tuple[int, int]) -> _Edits:
-    """The edits of some rows and positions; rows are counted from the first of them."""
+def _part(edits: _Edits, rows: tuple[int, int] | None, positions: tuple[int, int]) -> _Edits:
+    """The edits of some rows (None for all) and positions; rows are counted from the first of them."""
     row, position = edits.row, edits.position
-    kept = (row >= rows[0]) & (row < rows[1]) & (position >= positions[0]) & (position < positions[1])
+    kept = (position >= positions[0]) & (position < positions[1])
+    if rows is not None:
+        kept &= (row >= rows[0]) & (row < rows[1])
     names = [f.name for f in fields(edits) if f.name in _PER_EDIT]
     part = replace(edits, **{name: getattr(edits, name)[kept] for name in names})
-    return replace(part, row=part.row - rows[0])
+    return part if rows is None else replace(part, row=part.row - rows[0])

@@ -62,6 +62,7 @@ class EditedPass:
         self.n_pos = 0
         self.cache: Any = None
         self.activations = self._clean_readings()
+        self._top_is_cut = False
         self._pending: dict[int, Tensor] = {}
         self._stream: dict[tuple[int, StreamPoint], Tensor] = {}
 
@@ -74,6 +75,12 @@ class EditedPass:
             last_only: the last position alone.
         """
         self.n_pos = tokens.shape[1]
+        top, last = self.clean.model.n_layers - 1, self.first + self.n_pos - 1
+        elsewhere = any(node.layer == top and node.position != last for node in self.read)
+        # behind the last attention positions no longer meet, so that one logit needs one position there
+        self._top_is_cut = last_only and not elsewhere and self.first_block <= top
+        if self._top_is_cut:
+            self.edits = self.edits.without_earlier(top, last)
         hooks, inputs = self._hooks()
         with hooked(hooks, inputs), bypassed(self._bypasses()):
             output = cast(Any, self.clean.model.hf)(
@@ -107,6 +114,10 @@ class EditedPass:
             hooks.append((block.write_modules[self.clean.transcoders.writes], self._write(layer)))
             if (layer, "resid_post") in self.edits.vectors:
                 hooks.append(self._push(layer, "resid_post"))
+        if self._top_is_cut:
+            # the residual stream keeps its positions; what the MLP adds to the last one is then added to all of them, and
+            # only the last is read
+            inputs.append((architecture.blocks[-1].mlp_norm.module, lambda x: x[:, -1:]))
         return [*hooks, *parts.norm(architecture.final_norm)], inputs
 
     def _bypasses(self) -> dict[nn.Module, Bypass]:
@@ -124,7 +135,10 @@ class EditedPass:
         stream = clean.stream(layer, "resid_post")[self.first :].expand(self.n_rows, -1, -1)
         change, norm = self._landed(layer), block.write_norm(clean.transcoders.writes)
         if change is not None and norm is not None:
-            written, denominator = clean.writes[layer][self.first :].to(change.dtype), self.parts.denominator(norm)
+            written, denominator = (
+                clean.writes[layer][self.first :].to(change.dtype),
+                self.parts.denominator(norm, self.n_pos),
+            )
             change = norm.apply(written + change, denominator) - norm.apply(written, denominator)
         stream = stream if change is None else stream + change.to(stream.dtype)
         if (layer, "resid_post") in self.edits.vectors:
@@ -169,9 +183,10 @@ class EditedPass:
         clamped = layer in self.held.writes
 
         def act(x: Tensor | None, output: Tensor) -> Tensor | None:
-            result = self.clean.writes[layer][self.first :].expand_as(output) if clamped else output
+            n = output.shape[1]
+            result = self.clean.writes[layer][-n:].expand_as(output) if clamped else output
             for change in (self._skipped(layer) if clamped else None, self._landed(layer)):
-                result = result if change is None else result + change.to(output.dtype)
+                result = result if change is None else result + change[:, -n:].to(output.dtype)
             return None if result is output else result
 
         return act
@@ -179,17 +194,19 @@ class EditedPass:
     # -- edits --------------------------------------------------------------------------------------------------------
 
     def _reading(self, layer: int) -> Tensor:
-        """What the layer's features read, `[n_rows, n, d_model]`."""
+        """What the layer's features read, at the last positions or all, `[n_rows, n, d_model]`."""
         block = self.clean.model.architecture.blocks[layer]
         resid_mid = self._stream[layer, "resid_mid"].to(self.clean.model.compute_dtype)
-        return block.read(self.clean.transcoders.reads, resid_mid, self.parts.denominator(block.mlp_norm))
+        denominator = self.parts.denominator(block.mlp_norm, resid_mid.shape[1])
+        return block.read(self.clean.transcoders.reads, resid_mid, denominator)
 
     def _skipped(self, layer: int) -> Tensor | None:
         """What the skip path of a clamped layer adds to its clean value: it stays live."""
         weight = self.clean.transcoders.skip_weight(layer)
         if weight is None:
             return None
-        moved = self._reading(layer) - self.clean.read(layer)[self.first :]
+        reading = self._reading(layer)
+        moved = reading - self.clean.read(layer)[-reading.shape[1] :]
         return moved @ weight.T.to(moved.dtype)
 
     def _landed(self, layer: int) -> Tensor | None:
@@ -210,7 +227,7 @@ class EditedPass:
         if waiting is None:
             shape = (self.n_rows * self.n_pos, vectors.shape[1])
             waiting = self._pending[layer] = torch.zeros(shape, device=vectors.device, dtype=vectors.dtype)
-        waiting.index_add_(0, self._flat(edits), vectors)
+        waiting.index_add_(0, self._flat(edits, self.n_pos), vectors)
 
     def _queue_decoders(self, layer: int, edits: LayerEdits) -> None:
         """Decoder vectors of this layer's edits, added to what waits for each layer that they write to."""
@@ -224,25 +241,26 @@ class EditedPass:
             places, inverse = torch.unique(edits.position, return_inverse=True)
             found = self.clean.activations_at(layer, places)[inverse, edits.feature]
         else:
-            places, inverse = torch.unique(self._flat(edits), return_inverse=True)
+            reading = self._reading(layer)
+            places, inverse = torch.unique(self._flat(edits, reading.shape[1]), return_inverse=True)
             # whole layers are encoded: which features are among the top k depends on all of them
-            found = self.clean.encode(layer, self._reading(layer).flatten(0, 1)[places])[inverse, edits.feature]
+            found = self.clean.encode(layer, reading.flatten(0, 1)[places])[inverse, edits.feature]
         return torch.where(edits.position < self.zero_positions, 0.0, found)
 
     def _directed(self, layer: int, point: StreamPoint, x: Tensor) -> Tensor:
         """What direction edits add to the stream `[n_rows, n, d_model]` at a place."""
-        edits = self.edits.vectors[layer, point]
-        arriving = x.flatten(0, 1)[self._flat(edits)]
+        edits, n = self.edits.vectors[layer, point], x.shape[1]
+        arriving = x.flatten(0, 1)[self._flat(edits, n)]
         if self.held.writes:
             arriving = self.clean.stream(layer, point)[edits.position]
         found = (arriving.to(edits.vector.dtype) * edits.vector).sum(-1)
         vectors = (edits.constant + edits.factor * found)[:, None] * edits.vector
-        change = torch.zeros(self.n_rows * self.n_pos, x.shape[-1], device=x.device, dtype=vectors.dtype)
-        return change.index_add_(0, self._flat(edits), vectors).view_as(x).to(x.dtype)
+        change = torch.zeros(self.n_rows * n, x.shape[-1], device=x.device, dtype=vectors.dtype)
+        return change.index_add_(0, self._flat(edits, n), vectors).view_as(x).to(x.dtype)
 
-    def _flat(self, edits: LayerEdits | VectorEdits) -> Tensor:
-        """Index of each edit's row and position among all that are computed, `[n_edits]`."""
-        return edits.row * self.n_pos + edits.position - self.first
+    def _flat(self, edits: LayerEdits | VectorEdits, n: int) -> Tensor:
+        """Index of each edit's row and position among the last `n` positions of all rows, `[n_edits]`."""
+        return edits.row * n + edits.position - (self.first + self.n_pos - n)
 
     # -- readings -----------------------------------------------------------------------------------------------------
 
@@ -257,7 +275,7 @@ class EditedPass:
         reading = self._reading(layer)
         for position in sorted({node.position for _, node in wanted}):
             here = [(index, node.feature) for index, node in wanted if node.position == position]
-            encoded = self.clean.encode(layer, reading[:, position - self.first])
+            encoded = self.clean.encode(layer, reading[:, position - self.first - self.n_pos])
             self.activations[:, [index for index, _ in here]] = encoded[:, [feature for _, feature in here]]
 
     def _clean_readings(self) -> Tensor:

@@ -56,15 +56,15 @@ class HeldParts:
 
         def act(x: Tensor | None, output: Tensor) -> Tensor:
             assert x is not None, "norms are called with a positional input"
-            denominator = self.denominator(norm)
+            denominator = self.denominator(norm, x.shape[1])
             assert denominator is not None, "called only where norms are held"
             return norm.apply(x.to(denominator.dtype), denominator).to(output.dtype)
 
         return [(norm.module, act)]
 
-    def denominator(self, norm: Norm) -> Tensor | None:
-        """A norm's clean denominators from `first` on, `[n, 1]`, where norms are held, else None."""
-        return self.clean.denominators[norm.module][self.first :] if self.held.norms else None
+    def denominator(self, norm: Norm, n: int) -> Tensor | None:
+        """A norm's clean denominators at the last `n` positions, `[n, 1]`, where norms are held, else None."""
+        return self.clean.denominators[norm.module][-n:] if self.held.norms else None
 
     def attention(self, layer: int) -> list[tuple[nn.Module, Hook]]:
         """Hooks that compute attention under the clean pattern, if it is held: only what values carry can change."""

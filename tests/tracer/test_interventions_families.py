@@ -319,6 +319,19 @@ def test_resuming_from_the_clean_run_changes_nothing(
     assert len(opened.clean.keys) == opened.model.n_layers, "every family keeps its whole cache"
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_last_position_is_the_last_of_all(opened: Opened, mode: str) -> None:
+    """Where one position is asked for the last MLP runs at that one alone, unless features there are read elsewhere."""
+    rows, top = random_rows(opened, 40, seed=5), opened.model.n_layers - 1
+    nodes = opened.nodes()
+    for read in ([n for n in nodes if n.layer < top or n.position == opened.clean.n_pos - 1], nodes):
+        every = opened.run(rows, MODES[mode], read=read)
+        last = opened.run(rows, MODES[mode], read=read, last_only=True)
+        assert last.logits.shape[1] == 1
+        assert far(last.logits[:, -1], every.logits[:, -1]) < TOLERANCE
+        assert far(last.activations, every.activations) < TOLERANCE
+
+
 def test_masked_positions_start_from_zero(opened: Opened) -> None:
     """Whatever the feature computes under the mask, setting it there adds the whole value, in every mode."""
     feature = int(opened.clean.activations(0, 0)[1].abs().argmax())
