@@ -29,6 +29,7 @@ from tracescribe.tracer.memory import check_clean_run, memory_limit
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.provenance import version
 from tracescribe.tracer.prune import cumulative_influence, measure
+from tracescribe.tracer.transcoder_fit import check_fit
 from tracescribe.tracer.transcoders import TranscoderSet
 
 
@@ -134,6 +135,7 @@ def attribute_tokens(
         "dtype": str(model.dtype).removeprefix("torch."),
         "settings": json.loads(json.dumps(told)),  # tuples become lists, as a file would tell them
         "position_rule": model.position_rule.reason,
+        "fit_warnings": list(check_fit(model, transcoders)),
         "seed": None,  # nothing is drawn at random
         **graph.provenance,
     }
