@@ -81,6 +81,8 @@ def build(
         return _already_there(folder, plan)
     with only_one(folder / CHECKPOINT):
         checkpoint = Checkpoint.open(folder / CHECKPOINT, plan, scan_plan.keep, transcoders.n_features)
+        if not checkpoint.state.shards:
+            _remove_results(folder)  # of a scan whose manifest somebody deleted
         scan = _Scan(model, transcoders, corpus, scan_plan, checkpoint, progress or (lambda *_: None))
         try:
             if not scan.run(stop_after):
@@ -251,10 +253,14 @@ def remove_scan(folder: Path) -> None:
         return
     try:
         with only_one(folder / CHECKPOINT):
-            (folder / MANIFEST).unlink(missing_ok=True)  # first: without it nothing counts as finished
-            for path in [folder / SUMMARY, folder / TOKEN_TEXTS, *folder.glob("layer_*.parquet*")]:
-                path.unlink(missing_ok=True)
-            shutil.rmtree(folder / SAMPLE, ignore_errors=True)
+            _remove_results(folder)
             shutil.rmtree(folder / CHECKPOINT)
     except OSError as error:
         raise OutputError(f"cannot clear {folder}: {error.strerror or error}; choose another folder") from error
+
+
+def _remove_results(folder: Path) -> None:
+    (folder / MANIFEST).unlink(missing_ok=True)  # first: without it nothing counts as finished
+    for path in [folder / SUMMARY, folder / TOKEN_TEXTS, *folder.glob("layer_*.parquet*")]:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / SAMPLE, ignore_errors=True)
