@@ -277,9 +277,8 @@ def _excess(value: Any, *, may_hold_halves: bool) -> tuple[list[int | str], str]
             return [], f"nested deeper than {MAX_DEPTH} levels"
         if len(container) > MAX_ENTRIES:
             return [], f"{len(container)} entries, at most {MAX_ENTRIES} are read"
-        is_object = isinstance(container, dict)
-        for place, child in container.items() if is_object else enumerate(container):
-            if is_object and (reason := text_fault(place, MAX_TEXT)) is not None:
+        for place, child in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(place, str) and (reason := text_fault(place, MAX_TEXT)) is not None:
                 return [], f"a key is {reason}"
             if isinstance(child, str):
                 # the models know the limit of each text that they name

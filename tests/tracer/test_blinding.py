@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.tracer.graph_examples import published_graph, random_graph
-from tracescribe.tracer.blinding import blind
+from tracescribe.tracer.blinding import PROVENANCE_KEYS, blind
 from tracescribe.tracer.errors import GraphFormatError
 from tracescribe.tracer.graph import AttributionGraph, EdgeTable, NodeKind
 from tracescribe.tracer.graph_checks import graph_faults
@@ -66,7 +66,9 @@ def test_what_the_model_says_stays(dallas_graph: AttributionGraph) -> None:
             expected[blinded.of_kind(NodeKind.LOGIT)] = np.nan
         assert np.array_equal(column, expected, equal_nan=True)
     assert blinded.tokens == dallas_graph.tokens and blinded.prompt == dallas_graph.prompt
-    assert blinded.provenance == dallas_graph.provenance
+    told = dallas_graph.provenance
+    assert blinded.provenance == {key: told[key] for key in told if key in PROVENANCE_KEYS}
+    assert {"model", "model_sha256", "transcoders_sha256", "settings"} <= blinded.provenance.keys()
     logits = blinded.of_kind(NodeKind.LOGIT)
     assert [blinded.labels[i] for i in logits] == [dallas_graph.labels[index[i]] for i in logits]
 
