@@ -35,13 +35,16 @@ class Known:
     case: Case
     oracle: OracleGraph
     settings: AttributionSettings
-    budgeted: list[int]
+    budgeted: Sequence[list[int]]
     pruned: Sequence[dense_reference.Pruned]
     scores: tuple[float, float]
     cumulative: np.ndarray
 
 
 THRESHOLDS = ((0.8, 0.98), (0.95, 0.6))
+BUDGETS = ((14, 2, 8), (30, 5, 1), (40, 2, 1))
+"""Features, batch size and update interval: many between two estimates of influence, and few, so that it matters when and
+from what they are made."""
 
 
 def know(
@@ -60,7 +63,7 @@ def know(
         case,
         oracle,
         settings,
-        dense_reference.within_budget(*graph, budget=40, step=8),
+        [dense_reference.within_budget(*graph, n, batch * interval) for n, batch, interval in BUDGETS],
         [dense_reference.prune(*graph, *thresholds) for thresholds in THRESHOLDS],
         dense_reference.scores(*graph),
         dense_reference.cumulative(*graph),
@@ -107,9 +110,13 @@ def wrong_in(known: Known) -> list[str]:
     for form, same in (("blocks", graph), ("columns", dataclasses.replace(graph, edges=columns))):
         for thresholds, expected in zip(THRESHOLDS, known.pruned, strict=True):
             found += [f"{form}: {fault}" for fault in wrongly_pruned(same, PruneSettings(*thresholds), expected)]
-    settings = dataclasses.replace(known.settings, max_feature_nodes=40, batch_size=4, update_interval=2)
-    budgeted = faults(attribute_tokens(model, transcoders, case.tokens, settings), oracle, np.array(known.budgeted))
-    found += [f"with a node budget, {fault}" for fault in budgeted if not fault.startswith("bias")]
+    for (budget, batch_size, interval), kept in zip(BUDGETS, known.budgeted, strict=True):
+        settings = dataclasses.replace(
+            known.settings, max_feature_nodes=budget, batch_size=batch_size, update_interval=interval
+        )
+        graph = attribute_tokens(model, transcoders, case.tokens, settings)
+        differing = faults(graph, oracle, np.array(kept))
+        found += [f"within {budget} features, {fault}" for fault in differing if not fault.startswith("bias")]
     return found
 
 
@@ -163,7 +170,7 @@ MISTAKES = [
     Mistake("JumpReLU subtracts its threshold", "transcoder_formats.activation:Activation.apply", "return pre.mul_(pre >", "return (pre - threshold).mul_(pre >"),
     Mistake("TopK with a ReLU where there is none", "transcoder_formats.activation:Activation.apply", 'self.kind == "relu" or self.rectified', "True"),
     Mistake("TopK without the ReLU before it", "transcoder_formats.activation:Activation.apply", 'self.kind == "relu" or self.rectified', 'self.kind == "relu"'),
-    Mistake("encoder bias missing", "transcoders:TranscoderSet.encode", "pre += encoder.bias", "pass"),
+    Mistake("encoder bias missing", "transcoders:TranscoderSet.encode", "pre += self.encoder_bias(layer)", "pass"),
     Mistake("circuit-tracer's TopK taken for one with a ReLU", "transcoder_formats.circuit_tracer:_given_activation", 'rectified=name == "batchtopk"', "rectified=True"),
     Mistake("no position is masked", "position_rule:PositionRule.positions_of", "return self.zero_positions", "return 0"),
     Mistake("bias of LayerNorm missing at the read point", "architectures.base:Norm.apply", "scaled if self.bias is None else scaled + self.bias.to(x.dtype)", "scaled"),
