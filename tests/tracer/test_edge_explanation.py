@@ -300,6 +300,17 @@ def test_a_search_that_is_cut_short_says_so_and_keeps_its_bound(prompt: Prompt) 
             assert unlisted <= abs(found.paths[-1].weight) * (1 + 1e-9)
 
 
+def test_stubs_that_are_left_aside_enter_the_bound(prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one continuation queued per stub and layer most of the tree is never looked at, and the answer says so."""
+    monkeypatch.setattr("tracescribe.tracer.edge_paths.MAX_CHILDREN", 1)
+    source, target, _ = max(prompt.edges(0), key=lambda edge: abs(edge[2]))
+    every = all_paths(prompt.replacement, *prompt.ends(source, target))
+    found = explained(prompt, source, target, n_paths=500)
+    listed = {(p.write_layer, tuple((s.layer, s.head, s.key, s.query) for s in p.steps)) for p in found.paths}
+    unlisted = max((abs(w) for key, w in every.items() if key not in listed), default=0.0)
+    assert unlisted <= found.largest_unlisted * (1 + 1e-9)
+
+
 def test_only_heads_lead_to_another_position(prompt: Prompt) -> None:
     n_checked = 0
     for source, target, _ in prompt.edges(20):
