@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -403,3 +404,22 @@ def test_the_same_weights_give_the_same_graph(tmp_path: Path, case: int) -> None
         for column in ("kind", "layer", "position", "feature", "activation", "influence"):
             found, expected = np.asarray(getattr(other.nodes, column)), np.asarray(getattr(first.nodes, column))
             assert np.array_equal(found.astype(float), expected.astype(float), equal_nan=True), column
+
+
+def test_the_hash_is_worked_out_once_per_state_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = hashlib.file_digest
+
+    def counted(handle: Any, name: str) -> Any:
+        read.append(handle.name)
+        return original(handle, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    writers.sparsify(tmp_path, draw())
+    found = load_transcoders(tmp_path)
+    assert not read, "opening reads no bytes for it"
+    first = found.sha256
+    assert len(read) == 6
+    assert load_transcoders(tmp_path).sha256 == found.sha256 == first and len(read) == 6
+    change_json(tmp_path / "layers.1.mlp" / "cfg.json", k=4)
+    assert load_transcoders(tmp_path).sha256 != first

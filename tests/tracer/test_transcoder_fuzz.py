@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from tests.tracer import transcoder_writers as writers
 from tests.tracer.transcoder_writers import draw
@@ -96,6 +97,8 @@ def damage(content: bytes, rng: random.Random, marker: Path) -> bytes:
         ways += [_hostile_array, _hostile_array, lambda c, r: _hostile_pickle(c, r, marker), _member]
     elif content[8:9] == b"{":
         ways += [_header, _header, _header, _header]
+    elif content.isascii():
+        ways += [_setting, _setting, _setting, _setting, _setting]
     for _ in range(rng.choice((1, 1, 1, 2))):
         content = rng.choice(ways)(content, rng)
     return content
@@ -137,6 +140,36 @@ def _number(content: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(changed) + 1)
     changed[at : at + len(raw)] = raw
     return bytes(changed)
+
+
+def _setting(content: bytes, rng: random.Random) -> bytes:
+    """A configuration that says something else; in YAML also what only YAML can say."""
+    bomb = "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(20))
+    hostile = [
+        "!!timestamp x",
+        "!!int ''",
+        "!!bool x",
+        "!!python/object/apply:os.getcwd []",
+        "&a [*a]",
+        "{[]: 1}",
+        "? x",
+    ]
+    value: Any = rng.choice(
+        (None, True, -1, 0, 10**40, 1e308, float("nan"), "", "x" * 5000, "a\nb", [], {}, [[]], {"a": {}}, ["../../x"])
+    )
+    text = content.decode(errors="replace")
+    is_json = text.lstrip().startswith("{")
+    lines = text.splitlines()
+    if not is_json and rng.random() < 0.5:
+        key = rng.choice(lines or ["x: 1"]).split(":")[0]
+        made = rng.choice((*(f"{key}: {one}" for one in hostile), f"a: &a x\n{bomb}\n{key}: *u", "a: " + "[" * 3000))
+        return "\n".join([line for line in lines if not line.startswith(key + ":")] + [made]).encode()
+    try:
+        settings = json.loads(text) if is_json else yaml.safe_load(text)
+        settings[rng.choice(sorted(settings))] = value
+        return (json.dumps(settings) if is_json else yaml.safe_dump(settings)).encode()
+    except (ValueError, TypeError, IndexError, AttributeError, yaml.YAMLError):
+        return content
 
 
 def _header(content: bytes, rng: random.Random) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, cast
 from tracescribe.tracer.architectures.base import READ_POINTS, WRITE_POINTS
 from tracescribe.tracer.errors import TranscoderFormatError
 from tracescribe.tracer.transcoder_formats.activation import Activation
-from tracescribe.tracer.transcoder_formats.files import container_of, open_arrays, read_mapping
+from tracescribe.tracer.transcoder_formats.files import container_of, open_arrays, read_mapping, text_of
 from tracescribe.tracer.transcoder_formats.hub import HUB, hub_file
 from tracescribe.tracer.transcoder_formats.layers import (
     CROSS_LAYER,
@@ -64,10 +64,10 @@ def read_circuit_tracer(folder: Path, faults: list[str]) -> StoredTranscoders:
         kind=kind,
         reads=_hook(config, "feature_input_hook", READ_POINTS, faults),
         writes=_hook(config, "feature_output_hook", WRITE_POINTS, faults),
-        model_name=str(config.get("model_name") or "")[:200],
+        model_name=text_of(config.get("model_name")),
         layers=tuple(layers),
         files=files,
-        scan=str(config.get("scan") or "")[:400],
+        scan=text_of(config.get("scan")),
     )
 
 

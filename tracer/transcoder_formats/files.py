@@ -14,7 +14,8 @@ from tracescribe.tracer.transcoder_formats.stored_array import StoredArray
 from tracescribe.tracer.transcoder_formats.torch_file import open_torch
 from tracescribe.tracer.transcoder_formats.zip_member import ZIP_ERRORS
 
-_MAX_CONFIG_BYTES = 1 << 20
+_MAX_CONFIG_BYTES = 1 << 18
+_MAX_CONFIG_VALUES, _MAX_CONFIG_TEXT = 20_000, 1 << 19
 
 
 Container = Literal["safetensors", "npz", "pt"]
@@ -87,14 +88,35 @@ def read_mapping(path: Path, kind: str) -> Mapping[str, Any]:
     return found
 
 
+def text_of(value: object) -> str:
+    """A name that a configuration gives, on one line and not longer than a name; "" for what is no text."""
+    return " ".join(value.split())[:200] if isinstance(value, str) and value.isprintable() else ""
+
+
 def _parse(text: str, kind: str) -> Any:
+    """The value that a text stands for.
+
+    Raises:
+        ValueError: it stands for none, or for far more than it holds (references to references).
+    """
     import json
 
     import yaml
 
-    if kind == "json":
-        return json.loads(text)
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        found = json.loads(text) if kind == "json" else yaml.safe_load(text)
+    except Exception as error:  # for malformed tags the YAML library raises whatever it stumbles over
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    n_values, n_characters, waiting = 0, 0, [found]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.keys())
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple | set):
+            waiting.extend(value)
+        n_values += 1
+        n_characters += len(value) if isinstance(value, str | bytes) else 0
+        if max(n_values, len(waiting)) > _MAX_CONFIG_VALUES or n_characters > _MAX_CONFIG_TEXT:
+            raise ValueError("it stands for far more than it holds")
+    return found

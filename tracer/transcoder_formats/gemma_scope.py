@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracescribe.tracer.architectures.base import LN2_NORMALIZED, MLP_IN, MLP_OUT_RESID
-from tracescribe.tracer.transcoder_formats.files import container_of, open_arrays, read_mapping
+from tracescribe.tracer.transcoder_formats.files import container_of, open_arrays, read_mapping, text_of
 from tracescribe.tracer.transcoder_formats.layers import CROSS_LAYER, MAX_LAYERS, StoredLayer, StoredTranscoders
 from tracescribe.tracer.transcoder_formats.per_layer import layer_of_arrays
 from tracescribe.tracer.transcoder_formats.points import READS, WRITES, point
@@ -75,7 +75,7 @@ def read_scope_2(root: Path, folders: Sequence[Path], faults: list[str]) -> Stor
             continue
         named = (folder / CONFIG).relative_to(root).as_posix()
         files = {where: folder / WEIGHTS, named: folder / CONFIG}
-        found.append(FoundLayer(index, layer, reads, writes, str(config.get("model_name") or "")[:200], files))
+        found.append(FoundLayer(index, layer, reads, writes, text_of(config.get("model_name")), files))
     return assemble("Gemma Scope 2", found, faults)
 
 
@@ -106,7 +106,7 @@ def read_scope_2_cross_layer(root: Path, faults: list[str]) -> StoredTranscoders
         kind=CROSS_LAYER,
         reads=_named_point(config.get("hf_hook_point_in"), READS, MLP_IN, faults),
         writes=_named_point(config.get("hf_hook_point_out"), WRITES, MLP_OUT_RESID, faults),
-        model_name=str(config.get("model_name") or "")[:200],
+        model_name=text_of(config.get("model_name")),
         layers=tuple(layers),
         files=files,
     )

@@ -61,6 +61,6 @@ def _open(path: Path) -> StoredTranscoders:
     stored = open_set(path, faults)
     faults += stored.faults()
     if faults:
-        shown = "; ".join(faults[:_MAX_FAULTS]) + ("; ..." if len(faults) > _MAX_FAULTS else "")
+        shown = " ".join("; ".join(faults[:_MAX_FAULTS]).split()) + ("; ..." if len(faults) > _MAX_FAULTS else "")
         raise TranscoderFormatError(f"transcoder folder {path}: {shown}; copy or download it again")
     return stored

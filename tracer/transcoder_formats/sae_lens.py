@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracescribe.tracer.transcoder_formats.activation import Activation
-from tracescribe.tracer.transcoder_formats.files import open_arrays, read_mapping
+from tracescribe.tracer.transcoder_formats.files import open_arrays, read_mapping, text_of
 from tracescribe.tracer.transcoder_formats.layers import StoredTranscoders
 from tracescribe.tracer.transcoder_formats.per_layer import ArrayNames, layer_of_names
 from tracescribe.tracer.transcoder_formats.points import READS, WRITES, point
@@ -62,13 +62,13 @@ def _read(folder: Path, faults: list[str]) -> FoundLayer | None:
         stored = "no W_skip is" if layer.skip is None else "W_skip is"
         faults.append(f"{where}: architecture is {config.get('architecture')!r:.60}, but {stored} stored")
     files = {f"{folder.name}/{name}": folder / name for name in (CONFIG, WEIGHTS)}
-    return FoundLayer(index, layer, reads, writes, str(said("model_name") or "")[:200], files)
+    return FoundLayer(index, layer, reads, writes, text_of(said("model_name")), files)
 
 
 def _activation(where: str, config: Mapping[str, Any], faults: list[str]) -> Activation:
     """The activation, if nothing else is done to inputs or outputs."""
     name = config.get("architecture")
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         faults.append(f"{where}: architecture is {name!r:.60}, expected one of {', '.join(_ACTIVATIONS)}")
     for key in ("normalize_activations", "reshape_activations", "apply_b_dec_to_input"):
         if config.get(key) not in _PLAIN:

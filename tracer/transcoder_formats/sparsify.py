@@ -55,7 +55,7 @@ def _read(folder: Path, faults: list[str]) -> FoundLayer | None:
 
 def _activation(where: str, config: Mapping[str, Any], faults: list[str]) -> Activation:
     name, k = config.get("activation", "topk"), config.get("k")
-    if name not in _ACTIVATIONS or type(k) is not int:
+    if not isinstance(name, str) or name not in _ACTIVATIONS or type(k) is not int:
         faults.append(
             f"{where}: activation {name!r:.40} with k {k!r:.40}, expected topk or groupmax with a whole number"
         )

@@ -72,6 +72,8 @@ def open_torch(path: Path) -> dict[str, StoredArray]:
             pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
             if len(pickles) != 1 or len(members) > MAX_MEMBERS:
                 raise ValueError(f"it holds {len(pickles)} pickles among {len(members)} members, expected one")
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
+                raise ValueError("it has compressed members, which torch.save never writes")
             if members[pickles[0]].file_size > _MAX_PICKLE:
                 raise ValueError(
                     f"its pickle has {members[pickles[0]].file_size} bytes, expected at most {_MAX_PICKLE}"
@@ -83,8 +85,8 @@ def open_torch(path: Path) -> dict[str, StoredArray]:
 
             def storage(key: str, dtype: torch.dtype) -> _Storage:
                 member = members.get(f"{prefix}data/{key}")
-                if member is None or member.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError(f"it names a storage {key!r:.80} that it does not hold as plain bytes")
+                if member is None:
+                    raise ValueError(f"it names a storage {key!r:.80} that it does not hold")
                 begin = begin_of_data(handle, member)
                 if begin + member.file_size > size:
                     raise ValueError(f"storage {key!r:.80} reaches past the end of the file")
