@@ -1,4 +1,4 @@
-"""Attribution: conservation, agreement with interventions and with autograd, invariances, and the edges of the job."""
+"""Attribution: conservation, agreement with interventions, invariances, and the edges of the job."""
 
 from __future__ import annotations
 
@@ -112,76 +112,6 @@ def test_edges_predict_direct_interventions(pair: Pair) -> None:
     compared = still_active & (into_features != 0)
     assert compared.sum() > 50
     assert np.abs(changed - into_features)[compared].max() <= 10 * ROUNDING * np.abs(into_features).max()
-
-
-def autograd_adjacency(
-    model: LanguageModel, transcoders: TranscoderSet, tokens: Tensor, graph: AttributionGraph
-) -> Tensor:
-    """The same edges from a second implementation: a frozen forward pass in float64, differentiated by torch."""
-    architecture, n_pos = model.architecture, len(tokens)
-    frozen = replace_locally(model, transcoders, tokens)
-    with torch.no_grad():
-        out = cast(Any, model.hf)(tokens[None], output_attentions=True, output_hidden_states=True)
-    hidden = [h[0].double() for h in out.hidden_states[:-1]]
-    group = architecture.n_heads // architecture.n_kv_heads
-    stream = hidden[0].clone().requires_grad_()
-    embeddings, written, reads = stream, [], []
-    for n, block in enumerate(architecture.blocks):
-        scale = hidden[n].pow(2).mean(-1, keepdim=True).add(block.attention_norm.epsilon).sqrt()
-        values = stream / scale * block.attention_norm.gain.double() @ block.v_weight.double().T
-        values = values if block.v_bias is None else values + block.v_bias.double()
-        heads = values.view(n_pos, architecture.n_kv_heads, -1).repeat_interleave(group, 1)
-        mixed = torch.einsum("hqk,khe->qhe", out.attentions[n][0].double(), heads).flatten(1)
-        stream = stream + mixed @ block.o_weight.double().T
-        stream = stream if block.o_bias is None else stream + block.o_bias.double()
-        mid = stream.detach()
-        scale = mid.pow(2).mean(-1, keepdim=True).add(block.mlp_norm.epsilon).sqrt()
-        gain = block.mlp_norm.gain.double()
-        reads.append(
-            {"hook_resid_mid": stream, "ln2.hook_normalized": stream / scale}.get(
-                transcoders.reads, stream / scale * gain
-            )
-        )
-        write = (frozen.errors[n] + frozen.constants[n]).double()
-        for (layer, position, feature), value in zip(frozen.active.tolist(), frozen.activations, strict=True):
-            if layer <= n:
-                write[position] += (
-                    value.double() * transcoders.decoder_rows(layer, torch.tensor([feature]))[0, n - layer]
-                )
-        written.append(write.requires_grad_())
-        stream = stream + written[-1]
-    final = stream.detach().pow(2).mean(-1, keepdim=True).add(architecture.final_norm.epsilon).sqrt()
-    logits = (stream / final * architecture.final_norm.gain.double())[-1] @ architecture.unembedding.double().T
-    table, adjacency = graph.nodes, torch.zeros(graph.n_nodes, graph.n_nodes, dtype=torch.float64)
-    for target in np.flatnonzero((table.kind == NodeKind.FEATURE) | (table.kind == NodeKind.LOGIT)):
-        layer, position, feature = int(table.layer[target]), int(table.position[target]), int(table.feature[target])
-        if table.kind[target] == NodeKind.LOGIT:
-            value = logits[feature] - logits.mean()
-        else:
-            value = reads[layer][position] @ transcoders.encoder_rows(layer, torch.tensor([feature]))[0].double()
-        gradients = torch.autograd.grad(value, [embeddings, *written], retain_graph=True, allow_unused=True)
-        full = [torch.zeros(n_pos, model.d_model) if g is None else g for g in gradients]
-        for source in range(graph.n_nodes):
-            layer, position, feature = int(table.layer[source]), int(table.position[source]), int(table.feature[source])
-            if table.kind[source] == NodeKind.EMBEDDING:
-                adjacency[target, source] = full[0][position] @ hidden[0][position]
-            elif table.kind[source] == NodeKind.ERROR:
-                adjacency[target, source] = full[1 + layer][position].double() @ frozen.errors[layer, position].double()
-            elif table.kind[source] == NodeKind.FEATURE:
-                rows = transcoders.decoder_rows(layer, torch.tensor([feature]))[0].double()
-                pulled = torch.stack([full[1 + n][position].double() for n in range(layer, model.n_layers)])
-                adjacency[target, source] = float(table.activation[source]) * (pulled * rows).sum()
-    return adjacency
-
-
-def test_edges_agree_with_a_second_implementation_by_autograd(tmp_path: Path) -> None:
-    shape = TinyShape(seed=7, n_features=(8, 10, 6), attention_bias=True)
-    model, transcoders = make_pair(tmp_path, shape)
-    tokens = random_tokens(6, shape)
-    graph = attribute_tokens(model, transcoders, tokens)
-    expected = autograd_adjacency(model, transcoders, tokens, graph).numpy()
-    assert len(graph.of_kind(NodeKind.FEATURE)) > 20
-    assert np.abs(graph.dense() - expected).max() <= ROUNDING * np.abs(expected).max()
 
 
 def test_batch_size_block_size_and_threads_change_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
