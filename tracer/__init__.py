@@ -14,11 +14,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tracescribe.tracer.activation_check import check_activations
     from tracescribe.tracer.attribution import AttributionSettings, attribute
     from tracescribe.tracer.blinding import blind
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.controls import matched_features, matched_shifts, matched_subsets
-    from tracescribe.tracer.edits import FeatureEdit, FeatureShift, InterventionSettings, ablation, scaling, swap
+    from tracescribe.tracer.edge_explanation import EdgeExplanation, ExplanationSettings, explain_edge
+    from tracescribe.tracer.edges import EdgeBlock, EdgeTable
+    from tracescribe.tracer.edits import (
+        DirectionEdit,
+        ErrorEdit,
+        FeatureEdit,
+        FeatureShift,
+        InterventionSettings,
+        ablation,
+        addition,
+        clamping,
+        scaling,
+        supernode_to,
+        swap,
+    )
     from tracescribe.tracer.errors import (
         AttributionError,
         BudgetExceededError,
@@ -43,17 +58,14 @@ if TYPE_CHECKING:
     from tracescribe.tracer.evidence import ScanSettings, load_embedded_evidence, read_corpus, scan
     from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
-    from tracescribe.tracer.graph import (
-        AttributionGraph,
-        EdgeTable,
-        FeatureNode,
-        FeatureRef,
-        GraphScores,
-        NodeKind,
-        NodeTable,
-    )
+    from tracescribe.tracer.generation import Continuation, GenerationResult, GenerationSettings, generate
+    from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, GraphScores, NodeKind, NodeTable
+    from tracescribe.tracer.graph_checks import graph_faults
+    from tracescribe.tracer.graph_files import read_graph_file, write_graph_file
     from tracescribe.tracer.graph_json import check_belongs, parse_graph, read_graph, to_json, write_graph
     from tracescribe.tracer.interventions import InterventionResult, intervene
+    from tracescribe.tracer.logit_targets import LogitTarget
+    from tracescribe.tracer.memory import parse_size
     from tracescribe.tracer.models import LanguageModel, load_model
     from tracescribe.tracer.profiles import Profiles, destination_profile, in_profile, out_profile, similarity
     from tracescribe.tracer.prune import (
@@ -71,9 +83,11 @@ if TYPE_CHECKING:
         roc_auc,
         wilson_interval,
     )
-    from tracescribe.tracer.transcoders import TranscoderSet, check_fit, load_transcoders
+    from tracescribe.tracer.transcoder_fit import check_fit
+    from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
 
 _HOME = {
+    "check_activations": "activation_check",
     "AttributionSettings": "attribution",
     "attribute": "attribution",
     "blind": "blinding",
@@ -81,11 +95,21 @@ _HOME = {
     "matched_features": "controls",
     "matched_shifts": "controls",
     "matched_subsets": "controls",
+    "EdgeExplanation": "edge_explanation",
+    "ExplanationSettings": "edge_explanation",
+    "explain_edge": "edge_explanation",
+    "EdgeBlock": "edges",
+    "EdgeTable": "edges",
+    "DirectionEdit": "edits",
+    "ErrorEdit": "edits",
     "FeatureEdit": "edits",
     "FeatureShift": "edits",
     "InterventionSettings": "edits",
     "ablation": "edits",
+    "addition": "edits",
+    "clamping": "edits",
     "scaling": "edits",
+    "supernode_to": "edits",
     "swap": "edits",
     "AttributionError": "errors",
     "BudgetExceededError": "errors",
@@ -114,13 +138,19 @@ _HOME = {
     "Context": "feature_evidence",
     "FeatureEvidence": "feature_evidence",
     "TokenEffect": "feature_evidence",
+    "Continuation": "generation",
+    "GenerationResult": "generation",
+    "GenerationSettings": "generation",
+    "generate": "generation",
     "AttributionGraph": "graph",
-    "EdgeTable": "graph",
     "FeatureNode": "graph",
     "FeatureRef": "graph",
     "GraphScores": "graph",
     "NodeKind": "graph",
     "NodeTable": "graph",
+    "graph_faults": "graph_checks",
+    "read_graph_file": "graph_files",
+    "write_graph_file": "graph_files",
     "check_belongs": "graph_json",
     "parse_graph": "graph_json",
     "read_graph": "graph_json",
@@ -128,6 +158,8 @@ _HOME = {
     "write_graph": "graph_json",
     "InterventionResult": "interventions",
     "intervene": "interventions",
+    "LogitTarget": "logit_targets",
+    "parse_size": "memory",
     "LanguageModel": "models",
     "load_model": "models",
     "Profiles": "profiles",
@@ -146,8 +178,8 @@ _HOME = {
     "rank_p_value": "statistics",
     "roc_auc": "statistics",
     "wilson_interval": "statistics",
+    "check_fit": "transcoder_fit",
     "TranscoderSet": "transcoders",
-    "check_fit": "transcoders",
     "load_transcoders": "transcoders",
 }
 
@@ -158,14 +190,22 @@ __all__ = [
     "BudgetExceededError",
     "CleanRun",
     "Context",
+    "Continuation",
+    "DirectionEdit",
+    "EdgeBlock",
+    "EdgeExplanation",
     "EdgeTable",
+    "ErrorEdit",
     "EvidenceError",
     "EvidenceStore",
+    "ExplanationSettings",
     "FeatureEdit",
     "FeatureEvidence",
     "FeatureNode",
     "FeatureRef",
     "FeatureShift",
+    "GenerationResult",
+    "GenerationSettings",
     "GoldFormatError",
     "GraphFormatError",
     "GraphScores",
@@ -174,6 +214,7 @@ __all__ = [
     "InterventionResult",
     "InterventionSettings",
     "LanguageModel",
+    "LogitTarget",
     "NodeKind",
     "NodeTable",
     "OutputError",
@@ -194,15 +235,21 @@ __all__ = [
     "UnknownModelError",
     "WorkError",
     "ablation",
+    "addition",
     "attribute",
     "benjamini_hochberg",
     "blind",
     "bootstrap_interval",
+    "check_activations",
     "check_belongs",
     "check_fit",
+    "clamping",
     "cumulative_influence",
     "destination_profile",
     "error_influence_share",
+    "explain_edge",
+    "generate",
+    "graph_faults",
     "graph_scores",
     "in_profile",
     "intervene",
@@ -216,17 +263,21 @@ __all__ = [
     "out_profile",
     "paired_bootstrap",
     "parse_graph",
+    "parse_size",
     "rank_p_value",
     "read_corpus",
     "read_graph",
+    "read_graph_file",
     "roc_auc",
     "scaling",
     "scan",
     "similarity",
+    "supernode_to",
     "swap",
     "to_json",
     "wilson_interval",
     "write_graph",
+    "write_graph_file",
 ]
 
 
