@@ -45,7 +45,7 @@ from tracescribe.tracer.evidence_store import MIN_ACTIVE_TOKENS
 from tracescribe.tracer.feature_evidence import TopEffects, quantile_ranks
 from tracescribe.tracer.logit_effects import top_effects
 from tracescribe.tracer.models import LanguageModel
-from tracescribe.tracer.parquet_files import BlockReader, BlockWriter, Columns, whole_file
+from tracescribe.tracer.parquet_files import BlockReader, BlockWriter, Columns, take, whole_file
 from tracescribe.tracer.provenance import write_text_atomic
 from tracescribe.tracer.transcoders import TranscoderSet
 
@@ -207,30 +207,25 @@ def _feature_row(
 
 def _contexts(mine: Columns, picked: list[tuple[int, int]], windows: ScannedWindows, rules: KeepRules) -> Columns:
     """Context columns of one feature: tokens from the log, activations from the candidates."""
-    ends = np.cumsum(mine["positions.lengths"])
-    firsts, sizes, tokens, activations = [], [], [], []
-    for row, _ in picked:
-        window = windows.windows[mine["window"][row]]
-        peak, length = np.array([mine["peak"][row]], dtype=np.int64), np.array([window["length"]], dtype=np.int64)
-        first, stop = (int(bound[0]) for bound in shown_span(peak, length, rules.shown_tokens))
-        shown = np.zeros(stop - first, dtype=np.float32)
-        inside = slice(int(ends[row] - mine["positions.lengths"][row]), int(ends[row]))
-        shown[mine["positions"][inside].astype(np.int64) - first] = mine["values"][inside]
-        begin = int(window["offset"])
-        firsts.append(first)
-        sizes.append(stop - first)
-        tokens.append(np.asarray(windows.tokens[begin + first : begin + stop]))
-        activations.append(shown)
-    rows = np.array([row for row, _ in picked], dtype=np.int64)
-    joined = np.concatenate(tokens) if tokens else np.zeros(0, dtype=windows.tokens.dtype)
+    kept = take(mine, CANDIDATE_KINDS, np.array([row for row, _ in picked], dtype=np.int64))
+    table = np.asarray(windows.windows[kept["window"]])
+    first, stop = shown_span(kept["peak"].astype(np.int64), table["length"].astype(np.int64), rules.shown_tokens)
+    sizes = stop - first
+    begins = np.cumsum(sizes) - sizes
+    context = np.repeat(np.arange(len(sizes)), sizes)
+    place = np.arange(int(sizes.sum())) - begins[context]
+    tokens = np.asarray(windows.tokens[(table["offset"] + first)[context] + place])
+    activation = np.zeros(len(place), dtype=np.float32)
+    owner = np.repeat(np.arange(len(sizes)), kept["positions.lengths"])
+    activation[begins[owner] + kept["positions"] - first[owner]] = kept["values"]
     return {
-        "context_window": mine["window"][rows],
-        "context_first": np.array(firsts, dtype=np.int32),
+        "context_window": kept["window"],
+        "context_first": first,
         "context_band": np.array([band for _, band in picked], dtype=np.int8),
-        "context_tokens": np.array(sizes, dtype=np.int32),
-        "token": joined["id"],
-        "next_token": joined["next"],
-        "activation": np.concatenate(activations) if activations else np.zeros(0, dtype=np.float32),
+        "context_tokens": sizes,
+        "token": tokens["id"],
+        "next_token": tokens["next"],
+        "activation": activation,
     }
 
 
