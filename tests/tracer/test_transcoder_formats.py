@@ -58,6 +58,7 @@ def expect_weights(found: TranscoderSet, layers: list[Weights]) -> None:
         assert torch.equal(found.encoder_rows(n, some), layer.encoder[some])
         assert torch.equal(found.encoder_bias(n), layer.encoder_bias)
         assert torch.equal(found.decoder_rows(n, some).mul_(2), 2 * layer.decoder[some])
+        found.decoder_rows(n, torch.arange(len(layer.encoder))).zero_()
         assert torch.equal(found.decoder_rows(n, some.sort().values), layer.decoder[some.sort().values]), "copies"
         assert found.decoder_rows(n, some[:0]).shape == (0, *layer.decoder.shape[1:])
         assert torch.equal(found.decoder_bias(n), layer.decoder_bias)
