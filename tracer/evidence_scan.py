@@ -42,9 +42,6 @@ from tracescribe.tracer.window_runs import run_windows
 Progress = Callable[[str, int, int, str], object]
 """Called with a stage, what is done of it, its total, and figures in words."""
 
-PENDING_CANDIDATES = 1 << 20
-"""Candidates of a layer that are collected before they are reduced."""
-
 
 def build(
     model: LanguageModel,
@@ -172,6 +169,7 @@ class _Scan:
         candidates: list[Columns] = []
         counts: list[Columns] = []
         sample: list[Columns] = []
+        most = self._plan.pending_candidates
         # BatchTopK chooses over a whole prompt: there every window is encoded by itself
         alone = self._transcoders.stored.layers[layer].activation.kind == "batchtopk"
         for span in _spans(table.length, 0 if alone else self._plan.encode_tokens[layer]):
@@ -181,8 +179,9 @@ class _Scan:
             candidates.append(found)
             counts.append(counted)
             sample.append(_sampled(table, token, feature, value, sampled))
-            if sum(len(part["feature"]) for part in candidates) > PENDING_CANDIDATES:
+            if sum(len(part["feature"]) for part in candidates) > most:
                 candidates, counts = [reduce_candidates(candidates, rules)], [merge_counts(counts)]
+                most = max(self._plan.pending_candidates, 2 * len(candidates[0]["feature"]))
         kept, counted = reduce_candidates(candidates, rules), merge_counts(counts)
         files.write_layer(layer, width, kept, counted, concatenated(sample, SAMPLE_KINDS))
 

@@ -11,8 +11,8 @@ from tracescribe.tracer.graph import FloatArray
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.transcoders import TranscoderSet
 
-_CHUNK_NUMBERS = 1 << 25
-"""Logit effects held at once: 128 MiB in float32."""
+_CHUNK_NUMBERS = 1 << 23
+"""Logit effects held at once: 32 MiB in float32."""
 _NORM_ROWS = 4096
 """Decoders read at once for their norms."""
 
@@ -42,7 +42,8 @@ def logit_effects(model: LanguageModel, transcoders: TranscoderSet, layer: int, 
     final = architecture.final_norm
     written = final.centre(written) * final.gain.to(written.dtype)
     logits = written @ architecture.unembedding.T.to(written.dtype)
-    return logits - logits.mean(-1, keepdim=True)
+    logits -= logits.mean(-1, keepdim=True)
+    return logits
 
 
 @torch.no_grad()

@@ -17,6 +17,8 @@ DEFAULT_CONTEXT_SIZE = 128
 DEFAULT_MAX_MEMORY = 2 << 30
 BYTES_PER_ACTIVATION = 16
 """Of a dense block of activations: the numbers, their mask, and indices and values of those that are not zero."""
+BYTES_PER_CANDIDATE = 400
+"""Of a candidate while it is merged: the row, a copy of it, and the orders in which rows are sorted."""
 SAMPLED_ACTIVATIONS = 128
 """Activations of a token and layer that the reference sample is planned for, 16 bytes each."""
 
@@ -71,6 +73,7 @@ class ScanPlan:
         shard_tokens: of one shard.
         encode_tokens: of one dense block of activations, by layer.
         sample_tokens: most tokens of the reference sample.
+        pending_candidates: candidates of a layer that are collected before they are reduced.
         n_effects: promoted and suppressed tokens.
         keep: how many contexts are kept.
     """
@@ -81,6 +84,7 @@ class ScanPlan:
     shard_tokens: int
     encode_tokens: tuple[int, ...]
     sample_tokens: int
+    pending_candidates: int
     n_effects: int
     keep: KeepRules
 
@@ -113,6 +117,7 @@ def plan_scan(model: LanguageModel, transcoders: TranscoderSet, settings: BuildS
             min(settings.shard_tokens, quarter // (BYTES_PER_ACTIVATION * width)) for width in transcoders.n_features
         ),
         sample_tokens=min(settings.sample_tokens, quarter // sampled),
+        pending_candidates=max(1024, quarter // BYTES_PER_CANDIDATE),
         n_effects=settings.n_effects,
         keep=settings.keep,
     )

@@ -14,8 +14,8 @@ from tracescribe.tracer.corpus_windows import Window
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.module_hooks import Hook, hooked
 
-MAX_LOGIT_NUMBERS = 1 << 25
-"""Logits held at once: 128 MiB in float32."""
+MAX_LOGIT_NUMBERS = 1 << 23
+"""Logits held at once: 32 MiB in float32."""
 
 
 @torch.no_grad()
