@@ -1,8 +1,9 @@
 """`tracescribe bench interventions`: many single-feature edits, batched and one by one, and whether they agree.
 
-Active features are ablated; where the prompt has too few of them, others are switched on. Three ways: all rows in one call; one call for each row, sharing the clean run; and for each row a whole forward pass of
-the bare Hugging Face model with a multiple of the feature's decoder vectors added at their write points, which shares
-nothing and uses none of the intervention code.
+Active features are ablated; where the prompt has too few of them, others are switched on. Three ways: all rows in one
+call; one call for each row (both share one clean run); and for each row a whole forward pass of the bare Hugging Face
+model with a multiple of the feature's decoder vectors added at their write points, which shares nothing and uses none of
+the intervention code.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def bench_interventions(
     settings = InterventionSettings()
 
     def batched() -> Tensor:
-        return intervene(model, transcoders, tokens, rows, settings, batch_size=n_rows).logits[:, -1]
+        return intervene(model, transcoders, tokens, rows, settings, batch_size=n_rows, clean=clean).logits[:, -1]
 
     def single() -> Tensor:
         calls = [intervene(model, transcoders, tokens, [row], settings, clean=clean) for row in rows]
@@ -91,6 +92,7 @@ def bench_interventions(
                 "seconds": timing.median(clock),
                 "ratio": timing.median(clock) / ours,
                 "largest_difference": float((other - together).abs().max()),
+                "relative_difference": float((other - together).abs().max() / other.abs().max()),
             }
         )
     return FigureBench(
@@ -100,8 +102,8 @@ def bench_interventions(
         clock=clock,
         rows=tuple(found),
         notes=(
-            "ratio: seconds divided by the batched call's, which makes its own clean run",
-            "difference: of logits at the last position",
+            "ratio: seconds divided by the batched call's; calls of intervene share one clean run",
+            "difference: of logits at the last position, and relative to the largest of them",
         ),
     )
 
