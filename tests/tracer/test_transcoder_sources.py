@@ -94,8 +94,8 @@ def test_decoders_larger_than_memory_are_read_row_by_row(tmp_path: Path) -> None
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    # 64 rows of at most 16 kB in four layers; a page or two around each comes along
-    assert int(done.stdout) < 64 << 20
+    # 64 rows of at most 16 kB per layer; the system maps some pages around each, how many is its own affair (2 MB at most)
+    assert int(done.stdout) < 256 << 20, done.stdout
 
 
 # -- the hub ---------------------------------------------------------------------------------------------------------
