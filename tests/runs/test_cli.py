@@ -81,7 +81,10 @@ def test_no_command_shows_help_and_is_a_wrong_call(capsys: pytest.CaptureFixture
             "error: Missing option '--out'; see 'tracescribe models train-embedded --help'\n",
         ),
         (["trace"], "error: give the prompt either with --prompt or with --prompt-file, and not with both\n"),
-        (["intervene", "-p", "x"], "error: nothing to edit; give --ablate, --scale, --set or --swap-from\n"),
+        (
+            ["intervene", "-p", "x"],
+            "error: nothing to edit; give --ablate, --scale, --set, --add, --error, --direction or --swap-from\n",
+        ),
     ],
 )
 def test_a_wrong_call_is_one_line_and_code_2(argv: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
