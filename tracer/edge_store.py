@@ -87,10 +87,10 @@ class EdgeStore:
             start, stop = stop, stop + count
             layer, position = int(rows.layer[start]), int(rows.position[start])
             column = rows.column[torch.from_numpy(self.reaching(layer, position)).to(rows.column.device)]
-            weight = rows.sums[start:stop].index_select(1, column).cpu().numpy()
-            signed[start:stop] = weight.sum(1, dtype=np.float64)
-            absolute[start:stop] = np.abs(weight).sum(1, dtype=np.float64)
-            piece = _Piece(layer, position, node[start:stop], weight, absolute[start:stop])
+            weight = rows.sums[start:stop].index_select(1, column)
+            signed[start:stop] = weight.sum(1).cpu().numpy()
+            absolute[start:stop] = torch.linalg.vector_norm(weight, 1, dim=1).cpu().numpy()
+            piece = _Piece(layer, position, node[start:stop], weight.cpu().numpy(), absolute[start:stop])
             self._pieces.setdefault((layer, position), []).append(piece)
         return signed, absolute
 
