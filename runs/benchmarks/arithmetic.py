@@ -17,6 +17,10 @@ is: a target that stands at one position crosses an attention by key/value heads
 either wait below the first attention, or are brought up through it once per prompt, which is not counted. One
 multiply-add is two floating-point operations. Not counted either: the forward pass, encoders, constants, norms, sorting
 and scores. A method that needs fewer multiplications still is credited with this count.
+
+The *plain* count is that of the same sweep without these two savings, as it is usually described: every attention is
+crossed by key/value heads, and the first one is crossed too. A speed told in plain operations says how fast a plain sweep
+would have to run to be as quick.
 """
 
 from __future__ import annotations
@@ -80,13 +84,14 @@ def shape_of(model: LanguageModel, transcoders: TranscoderSet, graph: Attributio
     )
 
 
-def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int) -> int:
+def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int, *, plain: bool = False) -> int:
     """Floating-point operations of all edges of an unpruned graph without a node budget.
 
     Args:
         shape: of the trace.
         features: layer and position of every active feature, `[n, 2]`.
         n_logits: logit nodes.
+        plain: count the plain sweep.
     """
     s = shape
     # vectors[l, q]: what is written to layer l at positions 0..q
@@ -98,9 +103,14 @@ def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int) -> int:
     d, h, k = s.d_model, s.d_heads, s.d_kv
     seen = np.arange(1, s.n_pos + 1, dtype=np.int64)
     pairs = seen * (seen + 1) // 2
-    joining = d * h + np.minimum(h * seen + k * d * seen, h * d + s.n_heads * d * seen)
+    joining = d * h + h * seen + k * d * seen
     crossing = seen * d * h + h * pairs + k * d * seen
-    tokens = np.minimum(d * pairs, seen * d * h + h * pairs + seen * (d + k))
+    tokens = seen * d * h + h * pairs + seen * (d + k)
+    tokens_first = d * h + h * seen + seen * (d + k)
+    if not plain:
+        joining = np.minimum(joining, d * h + h * d + s.n_heads * d * seen)
+        tokens = np.minimum(tokens, d * pairs)
+        tokens_first = d * seen
     below = np.zeros(s.n_pos, dtype=np.int64)  # of a target at each position: edges and crossings in the layers done
     total = 0
     for layer in range(s.n_layers + 1):
@@ -109,7 +119,7 @@ def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int) -> int:
         else:
             targets = np.zeros_like(seen)
             targets[-1] = n_logits
-        total += int((targets * (below + joining + tokens if layer else d * seen)).sum())
+        total += int((targets * (below + joining + tokens if layer else tokens_first)).sum())
         if layer < s.n_layers:
             below = below + d * vectors[layer]
             if layer:
@@ -119,13 +129,15 @@ def sweep_flops(shape: SweepShape, features: np.ndarray, n_logits: int) -> int:
     return 2 * total
 
 
-def graph_flops(model: LanguageModel, transcoders: TranscoderSet, graph: AttributionGraph) -> int:
+def graph_flops(
+    model: LanguageModel, transcoders: TranscoderSet, graph: AttributionGraph, *, plain: bool = False
+) -> int:
     """`sweep_flops` of an unpruned graph."""
     from tracescribe.tracer.graph import NodeKind
 
     index = graph.of_kind(NodeKind.FEATURE)
     features = np.stack([graph.nodes.layer[index], graph.nodes.position[index]], axis=1).astype(np.int64)
-    return sweep_flops(shape_of(model, transcoders, graph), features, len(graph.of_kind(NodeKind.LOGIT)))
+    return sweep_flops(shape_of(model, transcoders, graph), features, len(graph.of_kind(NodeKind.LOGIT)), plain=plain)
 
 
 def executed_flops(call: Callable[[], T]) -> tuple[int, T]:

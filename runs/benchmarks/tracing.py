@@ -91,6 +91,7 @@ class TracerCase:
         timings: by name of the call.
         memory: by name of the call; empty where it was not measured.
         useful_flops: of the edges, by `arithmetic.sweep_flops`.
+        plain_flops: the same of a sweep without savings.
         executed_flops: of all matrix products in `trace`, as torch's counter saw them.
     """
 
@@ -103,6 +104,7 @@ class TracerCase:
     timings: dict[str, Timing]
     memory: dict[str, MemoryUse]
     useful_flops: int
+    plain_flops: int
     executed_flops: int
 
     def seconds(self, clock: Clock, call: str = calls.TRACE) -> float:
@@ -112,6 +114,10 @@ class TracerCase:
     def share_of_peak(self, peak: Peak, clock: Clock) -> float:
         """Useful operations per second of `trace`, as a share of a plain matrix product's."""
         return self.useful_flops / self.seconds(clock) / peak.rate(clock)
+
+    def plain_share_of_peak(self, peak: Peak, clock: Clock) -> float:
+        """What share of the peak a plain sweep would have to reach to be as quick."""
+        return self.plain_flops / self.seconds(clock) / peak.rate(clock)
 
     def ratio(self, clock: Clock, ours: str, theirs: str) -> float | None:
         """The reference's time divided by ours: above 1 where ours is faster; None where the reference did not run."""
@@ -173,8 +179,10 @@ class TracerBench:
             "timings": {name: timing.to_json() for name, timing in case.timings.items()},
             "memory": {name: dataclasses.asdict(use) for name, use in case.memory.items()},
             "useful_flops": case.useful_flops,
+            "plain_flops": case.plain_flops,
             "executed_flops": case.executed_flops,
             "share_of_peak": case.share_of_peak(self.peak, clock),
+            "plain_share_of_peak": case.plain_share_of_peak(self.peak, clock),
             "ratio_trace": case.ratio(clock, calls.TRACE, calls.REFERENCE_TRACE),
             "ratio_trace_and_prune": case.ratio(clock, calls.PIPELINE, calls.REFERENCE_PIPELINE),
             "memory_ratio_trace": case.memory_ratio(calls.TRACE, calls.REFERENCE_TRACE),
@@ -261,6 +269,7 @@ def _bench_prompt(
     unpruned: AttributionGraph = graph
     n_nodes, n_edges = unpruned.n_nodes, len(unpruned.edges)
     useful = graph_flops(model, transcoders, unpruned)
+    plain = graph_flops(model, transcoders, unpruned, plain=True)
     n_active = int(unpruned.provenance["n_active_features"])
     del graph, unpruned  # its memory is wanted for what follows
     if prototype is not None and n_nodes <= settings.reference_nodes:
@@ -294,5 +303,6 @@ def _bench_prompt(
         timings=timings,
         memory=memory,
         useful_flops=useful,
+        plain_flops=plain,
         executed_flops=executed,
     )

@@ -50,7 +50,7 @@ def show_tracer(bench: TracerBench, as_json: bool) -> None:
         terminal.print_json(bench.to_json())
         return
     clock, console = bench.clock, terminal.stdout()
-    ours = table("pair", "tokens", "active", "edges", "trace", "+ prune", "of peak", "executed", "memory")
+    ours = table("pair", "tokens", "active", "edges", "trace", "+ prune", "of peak", "plain", "executed", "memory")
     for case in bench.cases:
         memory = case.memory.get(calls.TRACE)
         ours.add_row(
@@ -61,6 +61,7 @@ def show_tracer(bench: TracerBench, as_json: bool) -> None:
             f"{case.seconds(clock):.3f} s",
             f"{case.seconds(clock, calls.PIPELINE):.3f} s",
             f"{100 * case.share_of_peak(bench.peak, clock):.0f} %",
+            f"{100 * case.plain_share_of_peak(bench.peak, clock):.0f} %",
             f"{case.executed_flops / max(1, case.useful_flops):.2f}x",
             megabytes(memory.additional) if memory else "-",
         )
@@ -86,6 +87,7 @@ def show_tracer(bench: TracerBench, as_json: bool) -> None:
     n, rate = bench.settings.repeats, bench.peak.rate(clock) / 1e9
     console.print(f"{clock} seconds, medians of {n}; {bench.settings.threads} thread(s)")
     console.print(f"peak of a float32 matrix product: {rate:.1f} GFLOP/s; executed: operations per counted one")
+    console.print("plain: the share that a sweep without savings would need to be as quick")
 
 
 def times(ratio: float | None) -> str:

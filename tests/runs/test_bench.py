@@ -64,7 +64,8 @@ def reference(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("writes_above", [True, False])
 @pytest.mark.parametrize("wide", [True, False])
-def test_the_count_of_a_sweep_equals_a_count_target_by_target(writes_above: bool, wide: bool) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_count_of_a_sweep_equals_a_count_target_by_target(writes_above: bool, wide: bool, plain: bool) -> None:
     rng = np.random.default_rng(0)
     n_heads, d_head, n_kv = (4, 3, 2) if wide else (1, 2, 1)
     shape = SweepShape(
@@ -87,10 +88,12 @@ def test_the_count_of_a_sweep_equals_a_count_target_by_target(writes_above: bool
         n = position + 1
         pairs = sum(1 for query in range(n) for key in range(query + 1) if key <= query)
         if layer == 0:
-            expected += d * n
+            expected += d * h + h * n + n * (d + k) if plain else d * n
             continue
-        expected += d * h + min(h * n + k * n * d, h * d + n_heads * n * d)
-        expected += min(d * pairs, n * d * h + h * pairs + n * (d + k))
+        joining = [h * n + k * n * d, h * d + n_heads * n * d]
+        tokens = [n * d * h + h * pairs + n * (d + k), d * pairs]
+        expected += d * h + (joining[0] if plain else min(joining))
+        expected += tokens[0] if plain else min(tokens)
         for below in range(layer):
             reads = range(below + 1) if writes_above else (below,)
             written = sum(1 for a, b in features.tolist() if a in reads and b <= position)
@@ -99,7 +102,7 @@ def test_the_count_of_a_sweep_equals_a_count_target_by_target(writes_above: bool
             expected += n * d * d if shape.skips[below] else 0
             if below:
                 expected += n * d * h + h * pairs + k * n * d
-    assert sweep_flops(shape, features, n_logits=2) == 2 * expected
+    assert sweep_flops(shape, features, n_logits=2, plain=plain) == 2 * expected
 
 
 def test_products_in_place_are_counted_as_executed() -> None:
