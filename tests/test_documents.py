@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import typer.main
 
+from tests.tracer import test_planted_mistakes, test_transcoder_formats
 from tracescribe.agents.claims import CLAIM_KINDS
 from tracescribe.evals.scores import METRICS
 from tracescribe.runs.cli import app
+from tracescribe.tracer.architectures import supported_families
 from tracescribe.tracer.models import LanguageModel
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -109,3 +115,113 @@ def test_every_prompt_in_the_readme_is_in_the_vocabulary(embedded_model: Languag
     assert prompts
     for prompt in prompts:
         assert len(embedded_model.encode(prompt)) > 1
+
+
+# -- docs/tracer.md: what is supported, and the test that shows it ---------------------------------------------------
+
+EXACT = "tests/tracer/test_families_exact.py::test_the_graph_is_the_one_that_autograd_gives"
+TESTED_DOCUMENTS = (
+    "docs/tracer.md",
+    "docs/attribution.md",
+    "docs/interventions.md",
+    "docs/families.md",
+    "docs/transcoders.md",
+)
+"""Pages that say which test holds what."""
+
+
+@cache
+def _collected() -> frozenset[str]:
+    """Every test that the pages name files of, with its parameters, as pytest itself finds them."""
+    files = {file for page in TESTED_DOCUMENTS for file in re.findall(r"tests/[a-z_/]+\.py", _text(page))}
+    files = {file for file in files if Path(file).name.startswith("test_")}
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *sorted(files)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
+    return frozenset(line for line in found.stdout.splitlines() if "::" in line)
+
+
+def _parameters(test: str) -> set[str]:
+    """What stands in brackets behind a test's name; "" for a test without parameters."""
+    pattern = re.compile(re.escape(test) + r"(?:\[(.*)\])?")
+    return {match.group(1) or "" for name in _collected() if (match := pattern.fullmatch(name))}
+
+
+def _tables(page: str) -> Iterator[list[list[str]]]:
+    """Tables of a page: rows of cells, the first being the heads."""
+    for block in re.findall(r"(?:^\|.*\n)+", _text(page), flags=re.MULTILINE):
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()]
+        yield [rows[0], *rows[2:]]
+
+
+def _table(first: str) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the one table of `docs/tracer.md` whose first column is so called."""
+    (found,) = [table for table in _tables("docs/tracer.md") if table[0][0] == first]
+    return found[0], found[1:]
+
+
+def test_every_tick_of_the_tracers_page_is_a_test_and_every_test_is_ticked() -> None:
+    heads, rows = _table("family")
+    ticked = {f"{row[0].strip('`')}-{heads[n]}" for row in rows for n in range(1, len(row) - 1) if row[n] == "✓"}
+    assert ticked == _parameters(EXACT)
+    assert sorted(row[0].strip("`") for row in rows) == list(supported_families())
+
+
+def test_every_golden_case_stands_in_its_familys_row(shared_folder: Path) -> None:
+    _, rows = _table("family")
+    named = {name: row[0].strip("`") for row in rows for name in re.findall(r"`(\w+)`", row[-1])}
+    cases = [case.parent for case in (shared_folder / "tracer").glob("goldens*/*/case.json")]
+    models = {case.name: (case / "model" / "config.json").read_text(encoding="utf-8") for case in cases}
+    families = {name: re.findall(r'"model_type": "(\w+)"', config)[-1] for name, config in models.items()}
+    assert named == families
+
+
+def test_every_format_has_a_row_with_its_tests() -> None:
+    heads, rows = _table("format")
+    named = set[str]()
+    for row in rows:
+        for head, cell in zip(heads[1:3], row[1:3], strict=True):
+            (file,) = re.findall(r"`(tests/\S+)`", head)
+            for test, parameter in re.findall(r"`(test_\w+)(?:\[([^\]]*)\])?`", cell):
+                known = _parameters(f"{file}::{test}")
+                assert any(k == parameter or k.startswith(f"{parameter}-") for k in known), f"{test}[{parameter}]"
+                named.add(f"{test}[{parameter}]")
+    tables = {
+        "per_layer": set(test_transcoder_formats.PER_LAYER),
+        "cross_layer": set(test_transcoder_formats.CROSS_LAYER),
+    }
+    for kind, formats in tables.items():
+        assert {f"test_{kind}_formats_give_the_weights_back[{name}]" for name in formats} <= named
+    cases = range(len(test_transcoder_formats.SAME_GRAPH))
+    assert {f"test_the_same_weights_give_the_same_graph[{n}]" for n in cases} <= named
+
+
+def test_what_is_held_in_which_family_is() -> None:
+    _, rows = _table("what is held")
+    for _, test, families in rows:
+        parameters = _parameters(test.strip("`"))
+        tested = {word for parameter in parameters for word in re.findall(r"[a-z0-9_]+", parameter)}
+        told = set(supported_families()) if families == "all" else set(re.findall(r"`(\w+)`", families))
+        assert told and told == tested & set(supported_families()), f"{test}: {families}"
+
+
+@pytest.mark.parametrize("page", TESTED_DOCUMENTS)
+def test_tests_that_a_page_names_exist(page: str) -> None:
+    text = _text(page)
+    for file, test in re.findall(r"`(tests/[a-z_/]+\.py)(?:::(test_\w+))?", text):
+        assert (REPOSITORY / file).is_file(), f"{page} names {file}"
+        assert not test or _parameters(f"{file}::{test}"), f"{page} names {file}::{test}"
+    files = sorted((REPOSITORY / "tests").rglob("*.py"))
+    known = "".join(path.read_text(encoding="utf-8") for path in files)
+    for test in re.findall(r"`(test_\w+)", text):
+        if not test.endswith("_") and f"{test}.py" not in {path.name for path in files}:
+            assert f"def {test}(" in known, f"{page} names {test}"
+
+
+def test_the_number_of_planted_mistakes_is_the_one_told() -> None:
+    assert f"**{len(test_planted_mistakes.MISTAKES)} planted mistakes.**" in _text("docs/tracer.md")
