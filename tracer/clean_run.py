@@ -91,7 +91,8 @@ class CleanRun:
 
     def activations_at(self, layer: int, positions: Tensor) -> Tensor:
         """Activations of a layer's features at some positions, `[n, n_features]`, masked ones included."""
-        if self.n_pos * self.transcoders.n_features[layer] <= MAX_NUMBERS_KEPT:
+        is_small = self.n_pos * self.transcoders.n_features[layer] <= MAX_NUMBERS_KEPT
+        if is_small or not self.transcoders.is_token_wise:  # a set may choose over the prompt: it must come whole
             return self.activations(layer, 0)[positions]
         return self.encode(layer, self.read(layer)[positions])
 
@@ -107,7 +108,10 @@ class CleanRun:
         return float(self.activations_at(node.layer, torch.tensor([node.position], device="cpu"))[0, node.feature])
 
     def encode(self, layer: int, x: Tensor) -> Tensor:
-        """Activations of a layer's features for values at its read point, `[..., d_model]` to `[..., n_features]`."""
+        """Activations of a layer's features for values at its read point, `[..., d_model]` to `[..., n_features]`.
+
+        Where the set is not token-wise, the last axis but one must be a whole prompt.
+        """
         return self.transcoders.encode(layer, x.to(self.transcoders.dtype)).to(self.model.compute_dtype)
 
     def errors(self, layer: int, positions: Tensor, zero_positions: int | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -12,9 +12,27 @@ from tracescribe.tracer.architectures.base import Block
 from tracescribe.tracer.clean_run import CleanRun
 from tracescribe.tracer.edit_plan import LayerEdits, PassEdits, VectorEdits
 from tracescribe.tracer.edits import StreamPoint
+from tracescribe.tracer.errors import InterventionError
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.held_parts import Held, HeldParts
 from tracescribe.tracer.module_hooks import Bypass, Hook, InputHook, bypassed, hooked
+
+WHOLE_PROMPT = (
+    "features of this transcoder set are chosen over a whole prompt (BatchTopK without a threshold), so that none can be "
+    "set on tokens that are written after it; set features within the prompt, or shift them by an amount"
+)
+
+
+def check_behind_prompt(clean: CleanRun, edits: PassEdits) -> None:
+    """Refuse features set behind the prompt where activations there are not defined.
+
+    Raises:
+        InterventionError: a set that chooses over whole prompts, and such an edit.
+    """
+    if clean.transcoders.is_token_wise:
+        return
+    if any(bool((layer.is_set & (layer.position >= clean.n_pos)).any()) for layer in edits.features.values()):
+        raise InterventionError(WHOLE_PROMPT)
 
 
 class EditedPass:
@@ -59,6 +77,7 @@ class EditedPass:
         self.zero_positions = zero_positions
         self.first_block = first_block
         self.read = tuple(read)
+        self._needs_prompts = not clean.transcoders.is_token_wise
         self.n_pos = 0
         self.cache: Any = None
         self.activations = self._clean_readings()
@@ -76,7 +95,8 @@ class EditedPass:
         """
         self.n_pos = tokens.shape[1]
         top, last = self.clean.model.n_layers - 1, self.first + self.n_pos - 1
-        elsewhere = any(node.layer == top and node.position != last for node in self.read)
+        elsewhere = any(node.layer == top and (self._needs_prompts or node.position != last) for node in self.read)
+        elsewhere |= self._needs_prompts and top in self.edits.features
         # behind the last attention positions no longer meet, so that one logit needs one position there
         self._top_is_cut = last_only and not elsewhere and self.first_block <= top
         if self._top_is_cut:
@@ -240,12 +260,33 @@ class EditedPass:
         if self.held.writes:
             places, inverse = torch.unique(edits.position, return_inverse=True)
             found = self.clean.activations_at(layer, places)[inverse, edits.feature]
+        elif self._needs_prompts:
+            found = torch.zeros_like(edits.target)
+            for row, acts in self._by_prompt(layer, sorted(set(edits.row[edits.is_set].tolist()))):
+                mine = edits.row == row
+                found[mine] = acts[edits.position[mine], edits.feature[mine]]
         else:
             reading = self._reading(layer)
             places, inverse = torch.unique(self._flat(edits, reading.shape[1]), return_inverse=True)
             # whole layers are encoded: which features are among the top k depends on all of them
             found = self.clean.encode(layer, reading.flatten(0, 1)[places])[inverse, edits.feature]
         return torch.where(edits.position < self.zero_positions, 0.0, found)
+
+    def _by_prompt(self, layer: int, rows: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Running activations of rows one after another, `[n_pos of the prompt, n_features]`: for sets that choose over
+        a whole prompt. What lies before the first position computed is clean.
+
+        Raises:
+            InterventionError: the pass continues the prompt, whose readings are gone.
+        """
+        if not rows:
+            return
+        if self.first >= self.clean.n_pos:
+            raise InterventionError(WHOLE_PROMPT)
+        reading, before = self._reading(layer), self.clean.read(layer)[: self.first]
+        assert reading.shape[1] == self.n_pos, "the top layer is not cut where its features are asked for"
+        for row in rows:
+            yield row, self.clean.encode(layer, torch.cat([before, reading[row]]))
 
     def _directed(self, layer: int, point: StreamPoint, x: Tensor) -> Tensor:
         """What direction edits add to the stream `[n_rows, n, d_model]` at a place."""
@@ -265,12 +306,18 @@ class EditedPass:
     # -- readings -----------------------------------------------------------------------------------------------------
 
     def _measure(self, layer: int) -> None:
+        # which features a whole prompt gets may change before the first edit too
+        first = self.zero_positions if self._needs_prompts else max(self.first, self.zero_positions)
         wanted = [
-            (index, node)
-            for index, node in enumerate(self.read)
-            if node.layer == layer and node.position >= max(self.first, self.zero_positions)
+            (index, node) for index, node in enumerate(self.read) if node.layer == layer and node.position >= first
         ]
         if not wanted:
+            return
+        if self._needs_prompts:
+            places = [index for index, _ in wanted]
+            positions, features = [node.position for _, node in wanted], [node.feature for _, node in wanted]
+            for row, acts in self._by_prompt(layer, range(self.n_rows)):
+                self.activations[row, places] = acts[positions, features]
             return
         reading = self._reading(layer)
         for position in sorted({node.position for _, node in wanted}):

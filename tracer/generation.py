@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tracescribe.tracer.clean_run import CleanRun, check_tokens
 from tracescribe.tracer.edit_plan import EditPlan, PassEdits, compile_rows
-from tracescribe.tracer.edited_run import EditedPass
+from tracescribe.tracer.edited_run import EditedPass, check_behind_prompt
 from tracescribe.tracer.edits import AnyRow, InterventionSettings
 from tracescribe.tracer.errors import InterventionError, SettingError
 from tracescribe.tracer.held_parts import Held
@@ -102,7 +102,7 @@ def generate(
 
     Raises:
         InterventionError: tokens that cannot be run, more positions than the model has, no rows, or an edit that
-            `intervene` would refuse.
+            `intervene` would refuse; or a feature set behind the prompt where the set chooses over whole prompts.
         SettingError: a batch size below 1, a constrained layer or a stop token that does not exist.
         TranscoderMismatchError: the transcoders do not fit the model.
     """
@@ -119,6 +119,7 @@ def generate(
     stops = _stop_tokens(model, generation)
     base = matching_run(clean, model, transcoders, ids)
     plan = compile_rows(rows, base, settings, n_positions)
+    check_behind_prompt(base, plan.edits)
     size = min(batch_size, rows_in_memory(base, True))
     found: list[Continuation] = []
     unedited: Continuation | None = None

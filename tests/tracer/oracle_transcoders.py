@@ -25,6 +25,7 @@ class OracleLayer:
         threshold: of JumpReLU, `[n_features]`, or None.
         skip: `[d_model, d_model]`, `out += x @ skip.T`, or None.
         k: features kept per token (TopK), or None.
+        over_prompt: whether they are chosen among all tokens of a prompt together (BatchTopK).
         rectified: whether negative values are cut to zero (before TopK).
     """
 
@@ -36,6 +37,7 @@ class OracleLayer:
     skip: Tensor | None
     k: int | None
     rectified: bool
+    over_prompt: bool = False
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Pre-activations and activations, each `[n_pos, n_features]`."""
@@ -44,9 +46,10 @@ class OracleLayer:
         if self.threshold is not None:
             values = torch.where(pre > self.threshold, pre, torch.zeros_like(pre))
         if self.k is not None:
-            kept = torch.zeros_like(values)
-            top = values.topk(self.k, dim=-1)
-            values = kept.scatter(-1, top.indices, top.values)
+            together = values.reshape(1, -1) if self.over_prompt else values
+            top = together.topk(self.k * (len(values) if self.over_prompt else 1), dim=-1)
+            kept = torch.zeros_like(together).scatter(-1, top.indices, top.values)
+            values = kept.view_as(values)
         return pre, values
 
 
@@ -80,8 +83,9 @@ def read_transcoders(folder: Path) -> OracleTranscoders:
     else:
         n_layers = len(list(folder.glob("layer_*.safetensors")))
         stored = [load_file(folder / f"layer_{layer}.safetensors") for layer in range(n_layers)]
-    k = int(config["k"]) if config.get("activation") == "topk" else None
-    return OracleTranscoders(tuple(_layer(tensors, k) for tensors in stored), reads, writes)
+    kind = config.get("activation")
+    k = int(config["k"]) if kind in ("topk", "batchtopk") else None
+    return OracleTranscoders(tuple(_layer(tensors, k, kind == "batchtopk") for tensors in stored), reads, writes)
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:
@@ -90,7 +94,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     return tensors | {"W_enc": tensors["W_enc"].T}
 
 
-def _layer(tensors: dict[str, Tensor], k: int | None) -> OracleLayer:
+def _layer(tensors: dict[str, Tensor], k: int | None, over_prompt: bool) -> OracleLayer:
     wide = {key: value.double() for key, value in tensors.items()}
     decoder = wide["W_dec"]
     threshold = wide.get("threshold", wide.get("activation_function.threshold"))
@@ -102,7 +106,9 @@ def _layer(tensors: dict[str, Tensor], k: int | None) -> OracleLayer:
         threshold=threshold,
         skip=wide.get("W_skip"),
         k=k,
-        rectified=k is None and threshold is None,  # circuit-tracer's TopK lets negative values through
+        # circuit-tracer's TopK lets negative values through
+        rectified=over_prompt or (k is None and threshold is None),
+        over_prompt=over_prompt,
     )
 
 

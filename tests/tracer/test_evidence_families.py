@@ -25,11 +25,13 @@ SHAPES = {
     "plt": TranscoderShape(kind="plt", activation="jumprelu", reads="ln2.hook_normalized", skip=True),
     "topk": TranscoderShape(kind="plt", activation="topk", reads="hook_resid_mid", writes="hook_mlp_out"),
     "sparsify": TranscoderShape(kind="sparsify", activation="topk"),
+    "batchtopk": TranscoderShape(activation="batchtopk"),
 }
-CASES = [(family, list(SHAPES)[n % len(SHAPES)]) for n, family in enumerate(FAMILIES)] + [
+CASES = [(family, list(SHAPES)[n % 4]) for n, family in enumerate(FAMILIES)] + [
     ("gemma2", "clt"),
     ("gpt2", "topk"),
     ("llama", "topk"),
+    ("llama", "batchtopk"),
 ]
 
 

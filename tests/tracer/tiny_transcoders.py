@@ -19,6 +19,7 @@ from torch import Tensor
 
 KINDS = ("clt", "plt", "sparsify")
 """Cross-layer and per-layer sets in circuit-tracer's format; per-layer sets in sparsify's."""
+_CHOOSING = ("topk", "batchtopk")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class TranscoderShape:
 
     Attributes:
         kind: one of `KINDS`.
-        activation: `relu`, `jumprelu` (thresholds are stored) or `topk`; sparsify's is always `topk`, after a ReLU.
+        activation: `relu`, `jumprelu` (thresholds are stored), `topk` or `batchtopk` (no threshold is stored);
+            sparsify's is always `topk`, after a ReLU.
         reads, writes: hook names (sparsify: always the MLP's input and output).
         skip: whether a linear skip path is stored (per-layer sets alone).
         n_features: in the lowest layer; each layer above has two more, so that mixed-up layers show.
@@ -81,8 +83,8 @@ def write_transcoders(folder: Path, shape: TranscoderShape, inputs: Sequence[Ten
             "feature_input_hook": shape.reads,
             "feature_output_hook": shape.writes,
         }
-        if shape.activation == "topk":
-            config |= {"activation": "topk", "k": shape.k}
+        if shape.activation in _CHOOSING:
+            config |= {"activation": shape.activation, "k": shape.k}
         elif shape.activation == "relu":
             config |= {"activation": "relu"}
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -102,15 +104,16 @@ def _draw(
     encoder = normal(n_features, d_model) / spread
     pre = x[1:] @ encoder.T  # the first position is masked by rule
     cut = pre.quantile(1 - shape.share, dim=0) - 0.05  # of one or two positions it is a value that occurs
-    if shape.silent_position is not None and shape.activation != "topk":
+    if shape.silent_position is not None and shape.activation not in _CHOOSING:
         cut = torch.maximum(cut, x[shape.silent_position] @ encoder.T + 0.01)
     tensors = {
         "W_enc": encoder,
         "W_dec": 0.3 * normal(n_features, n_layers - layer if shape.kind == "clt" else 1, d_model),
         "b_dec": 0.2 * normal(d_model),
     }
-    if shape.activation == "topk":
-        tensors["b_enc"] = 0.3 * normal(n_features) - 1.0  # so that some of the k largest are negative
+    if shape.activation in _CHOOSING:
+        # of a token's k largest some are negative; of a prompt's, none would be left to choose among
+        tensors["b_enc"] = 0.3 * normal(n_features) - (1.0 if shape.activation == "topk" else 0.0)
     else:
         tensors["b_enc"] = -cut
         tensors["b_enc"][-1] = -100.0  # never fires
