@@ -49,7 +49,7 @@ def test_the_readme_holds_the_two_commands_and_the_build_runs_the_second() -> No
 def test_documents_name_no_command_that_does_not_exist(name: str) -> None:
     known = _commands()
     groups = {command.split()[0] for command in known}
-    for first, second in re.findall(r"tracescribe ([a-z]+)(?: ([a-z][a-z-]+))?", _text(name)):
+    for first, second in re.findall(r"tracescribe ([a-z]+(?:-[a-z]+)*)(?: ([a-z][a-z-]+))?", _text(name)):
         assert first in groups, f"{name} names `tracescribe {first}`"
         if first not in known:
             assert not second or f"{first} {second}" in known, f"{name} names `tracescribe {first} {second}`"
