@@ -119,6 +119,7 @@ def test_every_prompt_in_the_readme_is_in_the_vocabulary(embedded_model: Languag
 
 # -- docs/tracer.md: what is supported, and the test that shows it ---------------------------------------------------
 
+FORMATS = "tests/tracer/test_formats_exact.py::test_the_graph_of_every_format_is_the_one_that_autograd_gives"
 EXACT = "tests/tracer/test_families_exact.py::test_the_graph_is_the_one_that_autograd_gives"
 TESTED_DOCUMENTS = (
     "docs/tracer.md",
@@ -191,6 +192,8 @@ def test_every_format_has_a_row_with_its_tests() -> None:
                 known = _parameters(f"{file}::{test}")
                 assert any(k == parameter or k.startswith(f"{parameter}-") for k in known), f"{test}[{parameter}]"
                 named.add(f"{test}[{parameter}]")
+    ticked = {f"{model}-{row[0]}" for row in rows if row[3].startswith("✓") for model in ("gemma2", "gpt2")}
+    assert ticked == _parameters(FORMATS)
     tables = {
         "per_layer": set(test_transcoder_formats.PER_LAYER),
         "cross_layer": set(test_transcoder_formats.CROSS_LAYER),
