@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from tracescribe.tracer.corpus import Corpus
 from tracescribe.tracer.corpus_windows import WindowRules, lead_ids
@@ -19,6 +19,9 @@ BYTES_PER_ACTIVATION = 16
 """Of a dense block of activations: the numbers, their mask, and indices and values of those that are not zero."""
 BYTES_PER_CANDIDATE = 400
 """Of a candidate while it is merged: the row, a copy of it, and the orders in which rows are sorted."""
+FIXED_BYTES = 128 << 20
+"""What a scan takes beside its limit, whatever that is: the Parquet library (about 30 MiB once it is imported), a block
+of logits (32 MiB), the tokenizer's working memory, and what the allocator does not give back."""
 SAMPLED_ACTIVATIONS = 128
 """Activations of a token and layer that the reference sample is planned for, 16 bytes each."""
 
@@ -29,8 +32,8 @@ class BuildSettings:
 
     Attributes:
         context_size: most tokens in a window, what leads it included; None takes 128, or what the model reads.
-        batch_tokens: tokens of one forward pass, padding included.
-        max_memory: bytes that the scan may take beside the model and the transcoders.
+        batch_tokens: most tokens of one forward pass, padding included; fewer where memory would not do.
+        max_memory: bytes that the scan may take beside the model, the transcoders, and `FIXED_BYTES`.
         zero_positions: leading positions at which no feature counts as active; None takes the model's rule.
         n_effects: promoted and suppressed tokens kept per feature.
         test_share: share of the documents, by hash, whose contexts are kept from labellers to test labels on.
@@ -100,7 +103,8 @@ def plan_scan(model: LanguageModel, transcoders: TranscoderSet, settings: BuildS
         raise SettingError(f"context size {size} is more than model {model.model_id} reads ({model.max_positions})")
     rules = WindowRules(size, lead_ids(model.vocabulary), settings.test_share, settings.split_salt)
     kept = model.n_layers * model.d_model * model.dtype.itemsize + 64
-    needed = size * max(4 * kept, *(4 * BYTES_PER_ACTIVATION * width for width in transcoders.n_features))
+    passing = _forward_bytes(model, size)
+    needed = 4 * size * max(kept, passing, *(BYTES_PER_ACTIVATION * width for width in transcoders.n_features))
     if needed > settings.max_memory:
         raise SettingError(
             f"a window of {size} tokens needs {needed} bytes of memory, found a limit of {settings.max_memory}; "
@@ -111,7 +115,7 @@ def plan_scan(model: LanguageModel, transcoders: TranscoderSet, settings: BuildS
     return ScanPlan(
         rules=rules,
         zero_positions=model.zero_positions if settings.zero_positions is None else settings.zero_positions,
-        batch_tokens=max(settings.batch_tokens, size),
+        batch_tokens=max(size, min(settings.batch_tokens, quarter // passing)),
         shard_tokens=min(settings.shard_tokens, quarter // kept),
         encode_tokens=tuple(
             min(settings.shard_tokens, quarter // (BYTES_PER_ACTIVATION * width)) for width in transcoders.n_features
@@ -121,6 +125,14 @@ def plan_scan(model: LanguageModel, transcoders: TranscoderSet, settings: BuildS
         n_effects=settings.n_effects,
         keep=settings.keep,
     )
+
+
+def _forward_bytes(model: LanguageModel, context_size: int) -> int:
+    """Bytes of a token while a block of the model runs: hidden layer, attention scores and weights, the stream."""
+    config = cast(Any, model.hf).config.get_text_config()
+    hidden = getattr(config, "intermediate_size", None) or 4 * model.d_model
+    heads = getattr(config, "num_attention_heads", 1)
+    return model.dtype.itemsize * (3 * int(hidden) + 2 * int(heads) * context_size + 8 * model.d_model)
 
 
 def plan_as_json(model: LanguageModel, transcoders: TranscoderSet, corpus: Corpus, plan: ScanPlan) -> dict[str, Any]:
