@@ -176,12 +176,12 @@ def _check_sources(request: InterpretRequest) -> None:
 
 def _open(request: InterpretRequest, log: terminal.StepLog) -> tuple[AttributionGraph, Toolbox]:
     """The graph to interpret, and what the agent may act on."""
-    from tracescribe.tracer.graph_json import read_graph
+    from tracescribe.tracer.graph_files import read_graph_file
 
     graph: AttributionGraph | None = None
     if request.graph is not None:
         with log.step("read") as details:
-            graph = read_graph(request.graph.expanduser())
+            graph = read_graph_file(request.graph.expanduser())
             details.append(f"{graph.n_nodes} nodes, {len(graph.edges)} edges")
     with log.step("load") as details:
         toolbox = _toolbox(request)

@@ -84,13 +84,13 @@ def score_one(report_path: Path, gold: str | None, graph_path: Path | None) -> S
         GoldFormatError: gold of another prompt or other weights.
     """
     from tracescribe.evals.scores import score_report
-    from tracescribe.tracer.graph_json import read_graph
+    from tracescribe.tracer.graph_files import read_graph_file
 
     path = report_path.expanduser()
     path = path / "report.json" if path.is_dir() else path
     report = read_report(path)
     circuit = find_gold(gold, report.prompt)
-    return score_report(report, circuit, read_graph(graph_path or path.with_name("graph.json")))
+    return score_report(report, circuit, read_graph_file(graph_path or path.with_name("graph.json")))
 
 
 def read_report(path: Path) -> CircuitReport:
