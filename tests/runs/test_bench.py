@@ -246,13 +246,16 @@ def test_bench_interventions_agrees_with_whole_forward_passes(run: Run) -> None:
     assert 1 <= done.json["settings"]["ablations"] <= 5
 
 
-def test_bench_evidence_counts_tokens(run: Run) -> None:
-    done = run("bench", "evidence", "--sentences", "12", "--repeats", "1", "--json")
+def test_bench_evidence_counts_tokens_and_survives_a_kill(run: Run) -> None:
+    done = run("bench", "evidence", "--sentences", "60", "--repeats", "1", "--json")
     assert done.code == 0, done.err
     (row,) = done.json["rows"]
-    assert row["tokens"] > row["sentences"] == 12
+    assert row["tokens"] > row["sentences"] == 60
     assert row["tokens_per_second"] == pytest.approx(row["tokens"] / row["scan_seconds"])
-    assert 0 < row["look_up_median_ms"] <= row["look_up_slowest_ms"]
+    assert row["writing_seconds"] > 0 and row["in_memory_seconds"] > 0 and row["file_bytes"] > 1000
+    for kind in ("cold", "warm"):
+        assert 0 < row[f"{kind}_p50_ms"] <= row[f"{kind}_p99_ms"]
+    assert row["same_after_kill"] is True
 
 
 def test_bench_long_keeps_to_its_budget(run: Run) -> None:
