@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 WEAK_SHARE = 0.25
 """Share of a feature's largest activation below which a token is marked as weakly active."""
+UNKNOWN_TOKEN = -1
+"""Token id of logit effects read from feature files, as `tracer.circuit_tracer_features` has it, which is not imported
+at start-up."""
 N_EFFECTS = 8
 """Tokens shown on each side of the logit effects."""
 
@@ -36,10 +39,7 @@ def show_feature(evidence: FeatureEvidence, n_contexts: int, as_json: bool) -> N
     if not evidence.n_active:
         console.print("It never fires in this corpus.")
         return
-    console.print(
-        f"fires on {evidence.n_active} tokens ({100 * evidence.density:.3g} % of all), "
-        f"largest activation {evidence.max_activation:.3g}"
-    )
+    console.print(f"fires on {_frequency(evidence)}, largest activation {evidence.max_activation:.3g}")
     console.print(terminal.styled(f"raises directly: {_effects(evidence.promoted)}"))
     console.print(terminal.styled(f"lowers directly: {_effects(evidence.suppressed)}"))
     console.print()
@@ -68,8 +68,19 @@ def show_export(n_files: int, folder: Path, as_json: bool) -> None:
     terminal.stdout().print(terminal.styled(f"{n_files} feature files: {folder}"), soft_wrap=True)
 
 
+def _frequency(evidence: FeatureEvidence) -> str:
+    """How often a feature fires. Feature files give the share of all tokens alone, and count those that they show."""
+    if any(effect.token_id == UNKNOWN_TOKEN for effect in (*evidence.promoted, *evidence.suppressed)):
+        return f"{100 * evidence.density:.3g} % of all tokens, {evidence.n_active} tokens in the file's contexts"
+    return f"{evidence.n_active} tokens ({100 * evidence.density:.3g} % of all)"
+
+
 def _effects(effects: Sequence[TokenEffect]) -> str:
-    return ", ".join(f"{effect.token.strip()} {effect.effect:+.3g}" for effect in effects[:N_EFFECTS])
+    """Tokens with their effects; feature files give the tokens' order alone."""
+    return ", ".join(
+        effect.token.strip() if effect.token_id == UNKNOWN_TOKEN else f"{effect.token.strip()} {effect.effect:+.3g}"
+        for effect in effects[:N_EFFECTS]
+    )
 
 
 def _marked(context: Context, largest: float) -> Text:

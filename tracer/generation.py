@@ -102,7 +102,8 @@ def generate(
 
     Raises:
         InterventionError: tokens that cannot be run, more positions than the model has, no rows, or an edit that
-            `intervene` would refuse; or a feature set behind the prompt where the set chooses over whole prompts.
+            `intervene` would refuse; a feature set behind the prompt where the set chooses over whole prompts, or edits so
+            large that what the model computes overflows.
         SettingError: a batch size below 1, a constrained layer or a stop token that does not exist.
         TranscoderMismatchError: the transcoders do not fit the model.
     """
@@ -187,7 +188,14 @@ class _Writer:
 
         Args:
             logits: `[n_rows, vocab_size]`.
+
+        Raises:
+            InterventionError: edits so large that they are not finite.
         """
+        if not bool(logits.isfinite().all()):
+            raise InterventionError(
+                "with the edits the model computes numbers that are not finite; choose smaller values"
+            )
         self.steps += 1
         log_probabilities = logits.double().log_softmax(-1)
         chosen = self._drawn(logits) if self.generation.temperature else logits.argmax(-1)

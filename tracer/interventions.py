@@ -111,7 +111,8 @@ def intervene(
 
     Raises:
         InterventionError: tokens that cannot be run, no rows, an empty row, an edit or a read that is out of range,
-            not finite or at a masked position, or a clean run of another prompt, model or transcoder set.
+            not finite or at a masked position, a clean run of another prompt, model or transcoder set, or edits so
+            large that what the model computes overflows.
         SettingError: a batch size below 1, or a constrained layer that does not exist.
         TranscoderMismatchError: the transcoders do not fit the model.
     """
@@ -127,11 +128,14 @@ def intervene(
         run_rows(base, plan, settings, read, span, last_only) for span in spans(plan, size, base.n_pos, model.n_layers)
     ]
     back = plan.order.argsort().to(model.device)
+    logits = torch.cat([logits for logits, _ in outcomes])[back]
+    activations = torch.cat([activations for _, activations in outcomes])[back]
+    _check_finite(logits, activations)
     return InterventionResult(
         clean_logits=base.logits,
-        logits=torch.cat([logits for logits, _ in outcomes])[back],
+        logits=logits,
         read=tuple(read),
-        activations=torch.cat([activations for _, activations in outcomes])[back],
+        activations=activations,
         clean_activations=torch.tensor(
             [base.activation(node, settings.zero_positions) for node in read],
             dtype=model.compute_dtype,
@@ -160,6 +164,22 @@ def matching_run(clean: CleanRun | None, model: LanguageModel, transcoders: Tran
 def _ranks(logits: Tensor, token_ids: Sequence[int]) -> Tensor:
     chosen = logits[:, torch.tensor(token_ids, dtype=torch.int64, device=logits.device)]
     return (logits[:, None, :] > chosen[:, :, None]).sum(-1)
+
+
+def _check_finite(*computed: Tensor) -> None:
+    """Refuse results, `[n_rows, ...]` each, that edits have driven out of the range of numbers.
+
+    Raises:
+        InterventionError: some are not finite; the rows are named.
+    """
+    rows = sorted(
+        {row for values in computed for row in (~values.isfinite()).flatten(1).any(1).nonzero()[:, 0].tolist()}
+    )
+    if rows:
+        raise InterventionError(
+            f"with the edits of row {', '.join(map(str, rows[:5]))}{', ...' if len(rows) > 5 else ''} the model computes "
+            "numbers that are not finite; choose smaller values"
+        )
 
 
 def check_settings(settings: InterventionSettings, batch_size: int, n_layers: int) -> None:

@@ -49,6 +49,9 @@ def test_json_lines_are_scanned_shown_and_exported(run: Run, corpus: Path, tmp_p
     told = run("evidence", "show", ref, "--evidence", "published", "--json")
     assert told.code == 0, told.err
     assert {tuple(c["tokens"]) for c in told.json["contexts"]} <= {tuple(c["tokens"]) for c in shown["contexts"]}
+    text = run("evidence", "show", ref, "--evidence", "published").out
+    assert "+0" not in text, "feature files give no strength of logit effects"
+    assert "% of all tokens" in text and "in the file's contexts" in text
 
 
 def test_agents_take_a_scan_of_any_kind(run: Run, corpus: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from tracescribe.tracer.edits import (
     supernode_to,
 )
 from tracescribe.tracer.errors import InterventionError, SettingError
+from tracescribe.tracer.generation import GenerationSettings, generate
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.interventions import InterventionResult, intervene
 
@@ -175,3 +176,16 @@ def test_bad_edits_of_errors_and_directions_are_refused(clean: CleanRun, edit: A
         DirectionEdit(0, 1, torch.ones(D_MODEL), 1.0, cast(Any, "push"))
     with pytest.raises(SettingError, match="found point='mlp'"):
         DirectionEdit(0, 1, torch.ones(D_MODEL), 1.0, "add", cast(Any, "mlp"))
+
+
+@pytest.mark.parametrize("mode", ["open", "direct"])
+def test_edits_that_overflow_are_refused_and_name_their_rows(clean: CleanRun, mode: Any) -> None:
+    rows: list[list[Edit]] = [[FeatureEdit(0, 1, 0, 0.5)], [FeatureEdit(0, 2, 0, 1e300)], [FeatureEdit(1, 1, 1, 0.0)]]
+    with pytest.raises(InterventionError, match=r"edits of row 1 the model computes numbers that are not finite"):
+        run(clean, rows, InterventionSettings(mode))
+
+
+def test_generation_refuses_edits_that_overflow(clean: CleanRun) -> None:
+    row: list[Edit] = [FeatureEdit(0, 2, 0, 1e300)]
+    with pytest.raises(InterventionError, match="not finite; choose smaller values"):
+        generate(clean.model, clean.transcoders, clean.tokens, [row], generation=GenerationSettings(2), clean=clean)
