@@ -119,6 +119,7 @@ def attribute_tokens(
     """`attribute` for token ids `[n_pos]` that are taken as they are, with no BOS prepended."""
     settings = settings or AttributionSettings()
     progress = progress or _silent
+    tokens = model.vocabulary.check_as_they_are(tokens)
     check_clean_run(model, len(tokens), memory_limit(None) if settings.max_memory is None else settings.max_memory)
     progress("clean run", 0, 1)
     replacement = replace_locally(model, transcoders, tokens, settings.zero_positions)

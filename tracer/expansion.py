@@ -85,7 +85,7 @@ class Expansion:
         self.store = EdgeStore(self.active[:, 0], self.active[:, 1], r.n_layers, r.n_pos, len(targets))
         self.number_type = np.float64 if r.embeddings.dtype == torch.float64 else np.float32
         self.bias: FloatArray = np.full(self.store.n_nodes, np.nan, dtype=self.number_type)
-        self.tolerance = CONSERVATION_TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE)
+        self.tolerance = CONSERVATION_TOLERANCE.get(r.precision, LOW_PRECISION_TOLERANCE)
         self.conservation_error = 0.0
         self.block_size = settings.batch_size
         self.done = 0
@@ -133,10 +133,9 @@ class Expansion:
         probabilities = np.array([target.probability for target in self.logits], dtype=np.float32)
         visited = np.zeros(0, dtype=np.int64)
         while len(visited) < budget:  # the most influential through the rows known so far
-            score = self.store.feature_influence(probabilities)
-            score[visited] = -1.0
+            influence = self.store.feature_influence(probabilities)
             n = min(self.settings.update_interval * self.settings.batch_size, budget - len(visited))
-            chosen = np.argsort(-score, kind="stable")[:n]
+            chosen = _ranked(influence, visited)[:n]
             self._expand_features(chosen, total)
             visited = np.concatenate([visited, chosen])
         return np.sort(visited)
@@ -222,3 +221,16 @@ class Expansion:
             influence=np.full(sum(counts), np.nan, dtype=np.float32),
             bias=np.concatenate([self.bias[selected], self.bias[self.n_active :]]),
         )
+
+
+def _ranked(influence: DoubleArray, visited: IntArray) -> IntArray:
+    """Features that have not been visited, the most influential first.
+
+    Ties are common, since whatever cannot reach the outputs has no influence at all, and a budget may be larger than the
+    rest. They are taken in the order in which circuit-tracer 0.4.1 takes them, which is that of torch's sort of the
+    float32 values of all features.
+    """
+    order = torch.argsort(torch.from_numpy(influence.astype(np.float32)), descending=True).numpy()
+    waiting = np.ones(len(influence), dtype=np.bool_)
+    waiting[visited] = False
+    return np.asarray(order[waiting[order]], dtype=np.int64)

@@ -230,7 +230,19 @@ def _compare_interventions(
     read = [FeatureNode(*(int(v) for v in row)) for row in reference["active_features"]]
     errors = {"iv_logits": 0.0, "iv_acts": 0.0}
     for spec in specifications:
-        row = [FeatureEdit(op["layer"], _position(op["pos"]), op["feature"], op["value"]) for op in spec["ops"]]
+        edits = [FeatureEdit(op["layer"], _position(op["pos"]), op["feature"], op["value"]) for op in spec["ops"]]
+        # a slice that is empty in a short prompt edits nothing
+        row = [edit for edit in edits if isinstance(edit.position, int) or range(len(tokens))[edit.position]]
+        if not row:
+            untouched = np.array([clean.activation(node, zero_positions) for node in read])
+            errors["iv_logits"] = max(
+                errors["iv_logits"],
+                _relative("iv_logits", clean.logits.cpu().numpy(), reference[f"iv_logits/{spec['name']}"]),
+            )
+            errors["iv_acts"] = max(
+                errors["iv_acts"], _relative("iv_acts", untouched, reference[f"iv_acts/{spec['name']}"])
+            )
+            continue
         result = intervene(
             model,
             transcoders,
@@ -241,7 +253,7 @@ def _compare_interventions(
             last_only=False,
             clean=clean,
         )
-        computed = {"iv_logits": result.logits[0].numpy(), "iv_acts": result.activations[0].numpy()}
+        computed = {"iv_logits": result.logits[0].cpu().numpy(), "iv_acts": result.activations[0].cpu().numpy()}
         for key, value in computed.items():
             name = f"{key}/{spec['name']}"
             errors[key] = max(errors[key], _relative(name, value, reference[name]))

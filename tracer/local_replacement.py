@@ -73,6 +73,7 @@ class LocalReplacement:
     """One prompt, frozen. All numbers are in the model's compute dtype and on its device.
 
     Attributes:
+        precision: the shorter one of the dtypes of model and transcoders.
         tokens: `[n_pos]`.
         zero_positions: leading positions without features and errors.
         layers: the linear maps.
@@ -94,6 +95,7 @@ class LocalReplacement:
             the skip path, as it enters the residual stream, `[n_layers, n_pos, d_model]`.
     """
 
+    precision: torch.dtype
     tokens: Tensor
     zero_positions: int
     layers: tuple[FrozenLayer, ...]
@@ -150,7 +152,7 @@ def replace_locally(
         for layer, at in enumerate(by_layer(features.active, len(architecture.blocks)))
     )
     written = seen.written
-    bias = [transcoders.decoder_bias(n).expand(len(tokens), -1) for n in range(len(architecture.blocks))]
+    bias = [transcoders.decoder_bias(n).to(seen.dtype).expand(len(tokens), -1) for n in range(len(architecture.blocks))]
     skipped = [_skip_output(block, transcoders, seen, n) for n, block in enumerate(architecture.blocks)]
     constants = torch.stack([b + constant for b, (_, constant) in zip(bias, skipped, strict=True)])
     error_vectors = torch.stack(written) - constants - torch.stack([linear for linear, _ in skipped])
@@ -165,6 +167,7 @@ def replace_locally(
         decoders = _through_write_norms(features.active, decoders, gain)
     bottom = None if seen.embeddings is None else seen.resid_pre[0] - seen.embeddings
     return LocalReplacement(
+        precision=min(model.dtype, transcoders.dtype, key=lambda dtype: dtype.itemsize),
         tokens=tokens,
         zero_positions=zero_positions,
         layers=tuple(_freeze(architecture, transcoders, seen, n, gains[n]) for n in range(len(architecture.blocks))),
@@ -210,11 +213,11 @@ def _read_features(
         acts = transcoders.encode(layer, block.read(transcoders.reads, mid, denominator))
         acts[:zero_positions] = 0
         position, feature = acts.nonzero(as_tuple=True)
-        encoders = transcoders.encoder_rows(layer, feature)
+        encoders = transcoders.encoder_rows(layer, feature).to(mid.dtype)  # a set may be less precise than the model
         rows.append(torch.stack([torch.full_like(position, layer), position, feature], dim=1))
-        values.append(acts[position, feature])
+        values.append(acts[position, feature].to(mid.dtype))
         readers.append(block.read_covector(transcoders.reads, encoders, denominator[position]))
-        bias = transcoders.encoder_bias(layer)[feature]
+        bias = transcoders.encoder_bias(layer)[feature].to(mid.dtype)
         if (norm_bias := _read_bias(block, transcoders)) is not None:
             bias = bias + encoders @ norm_bias.to(encoders.dtype)
         biases.append(bias)
@@ -228,7 +231,7 @@ def _read_bias(block: Block, transcoders: TranscoderSet) -> Tensor | None:
 
 def _decoders(transcoders: TranscoderSet, layer: int, active: Tensor, activations: Tensor) -> Tensor:
     """Activation times decoder of one layer's active features, `[n, n_written, d_model]`."""
-    return transcoders.decoder_rows(layer, active[:, 2]).mul_(activations[:, None, None])
+    return transcoders.decoder_rows(layer, active[:, 2]).to(activations.dtype).mul_(activations[:, None, None])
 
 
 def _skip_output(block: Block, transcoders: TranscoderSet, seen: FrozenPass, layer: int) -> tuple[Tensor, Tensor]:
@@ -237,6 +240,7 @@ def _skip_output(block: Block, transcoders: TranscoderSet, seen: FrozenPass, lay
     weight = transcoders.skip_weight(layer)
     if weight is None:
         return torch.zeros_like(mid), torch.zeros_like(mid)
+    weight = weight.to(mid.dtype)
     constant = torch.zeros_like(mid)
     if (bias := _read_bias(block, transcoders)) is not None:
         constant += bias.to(mid.dtype) @ weight.T
@@ -287,7 +291,7 @@ def _freeze(
         attention_constant=_attention_constant(architecture, block, o_weight, query_scale, seen.patterns[layer]),
         skip=None
         if weight is None
-        else SkipPath(weight, write_gain, block.mlp_norm.denominator(mid), block, transcoders.reads),
+        else SkipPath(weight.to(dtype), write_gain, block.mlp_norm.denominator(mid), block, transcoders.reads),
     )
 
 

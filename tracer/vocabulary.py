@@ -72,13 +72,34 @@ class Vocabulary:
         Raises:
             PromptError: wrong shape, no token, too many, an id that the model does not have, or no required prefix.
         """
-        if tokens.dim() != 1 or tokens.is_floating_point():
-            raise PromptError(f"token ids must be integers [n_pos], found {tokens.dtype} {list(tokens.shape)}")
-        tokens = tokens.to(torch.int64)
-        if not len(tokens):
-            raise PromptError("the prompt has no tokens; give at least one word")
+        tokens = self._integers(tokens)
         if int(tokens[0]) not in self.special_ids and self.bos_id is not None:
             tokens = torch.cat([torch.tensor([self.bos_id]), tokens])
+        self._refuse_outside(tokens)
+        self._refuse_missing_prefix(tokens)
+        return tokens
+
+    def check_as_they_are(self, tokens: Tensor) -> Tensor:
+        """Token ids fit for a forward pass, with nothing prepended and no prefix required.
+
+        Args:
+            tokens: `[n_pos]` integers.
+
+        Raises:
+            PromptError: wrong shape, no token, too many, or an id that the model does not have.
+        """
+        tokens = self._integers(tokens)
+        self._refuse_outside(tokens)
+        return tokens
+
+    def _integers(self, tokens: Tensor) -> Tensor:
+        if tokens.dim() != 1 or tokens.is_floating_point():
+            raise PromptError(f"token ids must be integers [n_pos], found {tokens.dtype} {list(tokens.shape)}")
+        if not len(tokens):
+            raise PromptError("the prompt has no tokens; give at least one word")
+        return tokens.to(torch.int64)
+
+    def _refuse_outside(self, tokens: Tensor) -> None:
         if len(tokens) > self.max_positions:
             raise PromptError(
                 f"the prompt has {len(tokens)} tokens, but model {self.model_id} reads at most {self.max_positions}; "
@@ -87,8 +108,6 @@ class Vocabulary:
         outside = tokens[(tokens < 0) | (tokens >= self.n_tokens)]
         if len(outside):
             raise PromptError(f"token id {int(outside[0])} is not in 0..{self.n_tokens - 1} of model {self.model_id}")
-        self._refuse_missing_prefix(tokens)
-        return tokens
 
     def _refuse_missing_prefix(self, tokens: Tensor) -> None:
         wanted = list(self.required_prefix)

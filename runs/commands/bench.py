@@ -129,7 +129,7 @@ def evidence(
     save: Save = None,
     as_json: Json = False,
 ) -> None:
-    """Tokens per second of a corpus scan, and milliseconds per look-up."""
+    """Tokens per second of a corpus scan, milliseconds per look-up, and whether a killed scan ends the same."""
     from tracescribe.runs import terminal
     from tracescribe.runs.benchmarks import views
     from tracescribe.runs.benchmarks.evidence import bench_evidence

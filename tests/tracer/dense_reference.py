@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
@@ -118,5 +119,7 @@ def within_budget(adjacency: Matrix, counts: Counts, probabilities: Matrix, budg
         known[rows] = adjacency[rows]
         total = influence(known, weights, floor=1e-8)
         left = [f for f in range(counts.features) if f not in done]
-        done += sorted(left, key=lambda f: (-total[f], f))[: min(step, budget - len(done))]
+        # ties, such as features without any influence, come in circuit-tracer's order: torch's, of all in float32
+        ranked = torch.argsort(torch.as_tensor(total[: counts.features]).float(), descending=True).tolist()
+        done += [f for f in ranked if f in left][: min(step, budget - len(done))]
     return sorted(done)

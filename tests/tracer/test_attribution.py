@@ -324,3 +324,20 @@ def test_the_embedded_model_conserves_and_answers(dallas_graph: AttributionGraph
     assert dallas_graph.provenance["conservation_error"] < 1e-5
     assert dallas_graph.tokens[0] == "<bos>" and dallas_graph.tokens[1] != "<bos>"
     assert len(dallas_graph.of_kind(NodeKind.FEATURE)) > 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (torch.zeros(0, dtype=torch.int64), "no tokens"),
+        (torch.tensor([[0, 3]]), r"\[n_pos\]"),
+        (torch.tensor([0.0, 3.0]), "integers"),
+        (torch.tensor([0, 40]), "token id 40 is not in"),
+        (torch.tensor([0, -1]), "token id -1 is not in"),
+        (torch.zeros(33, dtype=torch.int64), "33 tokens"),
+    ],
+)
+def test_tokens_that_no_model_can_read_are_refused(pair: Pair, tokens: Tensor, message: str) -> None:
+    model, transcoders, _ = pair
+    with pytest.raises(PromptError, match=message):
+        attribute_tokens(model, transcoders, tokens)

@@ -20,6 +20,7 @@ from tracescribe.tracer.attribution import AttributionSettings, attribute_tokens
 from tracescribe.tracer.graph import NodeKind
 from tracescribe.tracer.local_replacement import replace_locally
 from tracescribe.tracer.prune import PruneSettings
+from tracescribe.tracer.transcoders import load_transcoders
 
 KINDS = {
     "CLT, ReLU": TranscoderShape("clt", "relu", silent_position=4),
@@ -210,3 +211,13 @@ def test_the_oracle_and_the_definitions_agree_with_another_implementation(shared
         assert relative(pruned.scores, golden["edge_scores"]) < 1e-5, folder.name
         found = dense_reference.scores(adjacency, counts, probabilities)
         assert relative(found, golden["scores"]) < 1e-5, folder.name
+
+
+def test_a_set_less_precise_than_the_model_is_used_as_precisely_as_it_goes(place: Path) -> None:
+    case = case_of(place, "qwen2", "per layer with skip, ReLU")
+    model, exact = case.open()
+    single = load_transcoders(case.transcoder_folder)
+    graph, expected = (attribute_tokens(model, each, case.tokens) for each in (single, exact))
+    assert graph.node_ids == expected.node_ids
+    assert graph.edges.weight.dtype == np.float64
+    assert 1e-12 < relative(dense(graph), dense(expected)) < 1e-5

@@ -207,7 +207,7 @@ MISTAKES = [
     Mistake("budget without normalised rows", "edge_store:EdgeStore.feature_influence", "/ np.maximum(piece.row_sum, BUDGET_NORM_FLOOR)", "* 1.0"),
     Mistake("budget counts from the bottom", "edge_store:EdgeStore.feature_influence", "sorted(self._pieces, reverse=True)", "sorted(self._pieces)"),
     Mistake("influence estimated after every batch", "expansion:Expansion.expand", "self.settings.update_interval * self.settings.batch_size", "self.settings.batch_size"),
-    Mistake("budget ignores what is known of features", "expansion:Expansion.expand", "score = self.store.feature_influence(probabilities)", "score = self.store.feature_influence(probabilities) if not len(visited) else score"),
+    Mistake("budget ignores what is known of features", "expansion:Expansion.expand", "influence = self.store.feature_influence(probabilities)", "influence = self.store.feature_influence(probabilities) if not len(visited) else influence"),
     Mistake("rows in the order of expansion", "edge_store:EdgeStore.table", "for piece in pieces])[order]", "for piece in pieces])"),
     # --- influence, pruning, scores ---
     Mistake("influence from the bottom up", "prune:_pass_down_blocks", "reverse=True", "reverse=False"),
