@@ -15,7 +15,11 @@ def interpret(
     prompt_file: PromptFile = None,
     graph: Annotated[
         Path | None,
-        typer.Option("--graph", "-g", help="A graph file instead of a prompt: Neuronpedia's JSON (.json, .json.gz), .graphml or .tsgraph."),
+        typer.Option(
+            "--graph",
+            "-g",
+            help="A graph file instead of a prompt: Neuronpedia's JSON (.json, .json.gz), .graphml or .tsgraph.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
