@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -83,7 +83,8 @@ class Expansion:
         self.active: IntArray = r.active.cpu().numpy()
         self.n_active = len(self.active)
         self.store = EdgeStore(self.active[:, 0], self.active[:, 1], r.n_layers, r.n_pos, len(targets))
-        self.number_type = np.float64 if r.embeddings.dtype == torch.float64 else np.float32
+        # arrays are called FloatArray throughout; those of a float64 trace are wider
+        self.number_type: Any = np.float64 if r.embeddings.dtype == torch.float64 else np.float32
         self.bias: FloatArray = np.full(self.store.n_nodes, np.nan, dtype=self.number_type)
         self.tolerance = CONSERVATION_TOLERANCE.get(r.precision, LOW_PRECISION_TOLERANCE)
         self.conservation_error = 0.0
