@@ -168,7 +168,7 @@ def _setting(content: bytes, rng: random.Random) -> bytes:
         settings = json.loads(text) if is_json else yaml.safe_load(text)
         settings[rng.choice(sorted(settings))] = value
         return (json.dumps(settings) if is_json else yaml.safe_dump(settings)).encode()
-    except (ValueError, TypeError, IndexError, AttributeError, yaml.YAMLError):
+    except (ValueError, TypeError, IndexError, AttributeError, RecursionError, yaml.YAMLError):
         return content
 
 
