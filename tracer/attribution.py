@@ -120,11 +120,12 @@ def attribute_tokens(
     settings = settings or AttributionSettings()
     progress = progress or _silent
     tokens = model.vocabulary.check_as_they_are(tokens)
-    check_clean_run(model, len(tokens), memory_limit(None) if settings.max_memory is None else settings.max_memory)
+    limit = memory_limit(None) if settings.max_memory is None else settings.max_memory
+    check_clean_run(model, len(tokens), limit)
     progress("clean run", 0, 1)
     replacement = replace_locally(model, transcoders, tokens, settings.zero_positions)
     progress("clean run", 1, 1)
-    graph = trace_replacement(model, replacement, settings, progress)
+    graph = trace_replacement(model, replacement, dataclasses.replace(settings, max_memory=limit), progress)
     told = dataclasses.asdict(settings) | {"zero_positions": replacement.zero_positions}
     del told["max_memory"]  # it cuts blocks, not results
     provenance = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tracescribe.tracer.architectures.base import Norm
 from tracescribe.tracer.edits import StreamPoint
-from tracescribe.tracer.errors import InterventionError
+from tracescribe.tracer.errors import InterventionError, PromptError
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.module_hooks import Hook, hooked
@@ -165,14 +165,10 @@ def check_tokens(model: LanguageModel, tokens: Tensor) -> Tensor:
     Raises:
         InterventionError: not one row of ids, empty, too long, or an id outside the vocabulary.
     """
-    if tokens.dim() != 1 or tokens.is_floating_point():
-        raise InterventionError(f"tokens must be one row of ids [n_pos], found {tokens.dtype} {list(tokens.shape)}")
-    if not 1 <= len(tokens) <= model.max_positions:
-        raise InterventionError(f"tokens must number 1 to {model.max_positions} for this model, found {len(tokens)}")
-    low, high = int(tokens.min()), int(tokens.max())
-    if low < 0 or high >= model.vocab_size:
-        raise InterventionError(f"token ids must lie in 0 to {model.vocab_size - 1}, found {low} to {high}")
-    return tokens.to(torch.int64)
+    try:
+        return model.vocabulary.check_as_they_are(tokens)
+    except PromptError as error:
+        raise InterventionError(str(error)) from error
 
 
 @torch.no_grad()

@@ -76,10 +76,6 @@ class EdgeTable:
             return len(self.weight)
         return sum(int(np.count_nonzero(block.weight)) for block in self.blocks)
 
-    def with_weight(self, weight: FloatArray) -> EdgeTable:
-        """The same edges with other weights, `[n_edges]`."""
-        return EdgeTable(self.target, self.source, weight)
-
     def row_sums(self, n_nodes: int) -> DoubleArray:
         """Sum of the absolute weights into each node, `[n_nodes]`."""
         if self.blocks is None:

@@ -78,11 +78,6 @@ class EdgeRows:
     column: Tensor
     constant: Tensor
 
-    @property
-    def weight(self) -> Tensor:
-        """Edges by source, `[n_block, n_source]`."""
-        return self.sums.index_select(1, self.column)
-
 
 @dataclass(frozen=True, eq=False)
 class Sweep:

@@ -143,7 +143,7 @@ def test_a_cycle_and_bad_weights_are_refused() -> None:
     weight = graph.edges.weight.copy()
     weight[0] = np.nan
     with pytest.raises(AttributionError, match="1 edge weights that are not finite"):
-        out_profile(dataclasses.replace(graph, edges=graph.edges.with_weight(weight)))
+        out_profile(dataclasses.replace(graph, edges=EdgeTable(graph.edges.target, graph.edges.source, weight)))
 
 
 def test_a_graph_without_features_has_empty_profiles() -> None:

@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from tests.tracer.tiny_pair import write_tokenizer
 from tracescribe.tracer.models import LanguageModel, load_model
+from tracescribe.tracer.synthetic import write_word_tokenizer
 
 FAMILIES: tuple[str, ...] = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "gemma3", "gpt2")
 """`model_type` of every supported family."""
@@ -74,7 +74,7 @@ def write_family(folder: Path, family: str, *, seed: int = 0, **config: Any) -> 
     hf = cast(nn.Module, _BUILDERS[family](settings)).to(torch.float64)
     randomize(hf, seed, gain=0.0 if family.startswith("gemma") else 1.0)
     cast(Any, hf).save_pretrained(folder)
-    write_tokenizer(folder, settings["vocab_size"])
+    write_word_tokenizer(folder, settings["vocab_size"])
 
 
 def randomize(hf: nn.Module, seed: int, gain: float) -> None:

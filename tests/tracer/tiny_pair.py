@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tracescribe.tracer.models import LanguageModel, load_model
+from tracescribe.tracer.synthetic import write_word_tokenizer
 from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
 
 
@@ -70,36 +70,7 @@ def write_model(folder: Path, shape: TinyShape) -> None:
         if "norm" in name:
             parameter.data += 1
     cast(Any, hf).save_pretrained(folder)
-    write_tokenizer(folder, shape.vocab_size)
-
-
-def write_tokenizer(folder: Path, vocab_size: int) -> None:
-    """Words `w3`, `w4`, ... after `<bos>`, `<eos>` and `<unk>`; BOS leads every prompt."""
-    words = {"<bos>": 0, "<eos>": 1, "<unk>": 2} | {f"w{i}": i for i in range(3, vocab_size)}
-    special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    pieces: list[dict[str, Any]] = [
-        {"SpecialToken": {"id": "<bos>", "type_id": 0}},
-        {"Sequence": {"id": "A", "type_id": 0}},
-    ]
-    document = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": i, "content": word, **special} for word, i in list(words.items())[:3]],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "WhitespaceSplit"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": pieces,
-            "pair": [*pieces, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {"<bos>": {"id": "<bos>", "ids": [0], "tokens": ["<bos>"]}},
-        },
-        "decoder": None,
-        "model": {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"},
-    }
-    (folder / "tokenizer.json").write_text(json.dumps(document))
-    names = {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **names}))
+    write_word_tokenizer(folder, shape.vocab_size)
 
 
 def write_transcoders(folder: Path, shape: TinyShape) -> None:
