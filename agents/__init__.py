@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         SupernodeEdge,
         Verdict,
     )
-    from tracescribe.agents.llm_agent import LlmAgentSettings, make_llm_agent
+    from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
     from tracescribe.agents.loop import LoopAgent
     from tracescribe.agents.loop_settings import LoopSettings
     from tracescribe.agents.offline import OfflineProposer, offline_agent
@@ -85,8 +85,8 @@ _HOME = {
     "Supernode": "findings",
     "SupernodeEdge": "findings",
     "Verdict": "findings",
-    "LlmAgentSettings": "llm_agent",
-    "make_llm_agent": "llm_agent",
+    "LlmAgentSettings": "llm.agent",
+    "make_llm_agent": "llm.agent",
     "LoopAgent": "loop",
     "LoopSettings": "loop_settings",
     "OfflineProposer": "offline",

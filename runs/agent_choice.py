@@ -79,7 +79,7 @@ def agent_for_use(name: str, *, seed: int, llm: LlmChoice) -> AbstractContextMan
 
 @contextmanager
 def _llm_agent(provider: ProviderSettings, seed: int, call_log: Path) -> Iterator[InterpretationAgent]:
-    from tracescribe.agents.llm_agent import LlmAgentSettings, make_llm_agent
+    from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
     from tracescribe.agents.loop import LoopSettings
 
     with make_llm_agent(LlmAgentSettings(provider=provider), LoopSettings(seed=seed), call_log) as agent:

@@ -2,7 +2,7 @@
 
 In: a `CompletionRequest` for one JSON object. Out: a `Completion`, or one of the errors drawn in `errors.py`. Nothing
 outside this package imports an SDK; no key leaves it. One call here is one attempt: retries are in `retries.py`, the
-call log, the budget and repairs around it in `agents.llm_session`.
+call log, the budget and repairs around it in `agents.llm.session`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import SwapClaim
 from tracescribe.agents.experiment_settings import ExperimentSettings
-from tracescribe.agents.llm_agent import LlmAgentSettings, make_llm_agent
+from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.loop import LoopSettings
 from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.providers.settings import ProviderSettings

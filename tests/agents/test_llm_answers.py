@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tracescribe.agents import llm_answers
-from tracescribe.agents.llm_answers import ClaimsAnswer, FeatureLabelAnswer, SupernodeAnswer, SupernodesAnswer
+from tracescribe.agents.llm import answers
+from tracescribe.agents.llm.answers import ClaimsAnswer, FeatureLabelAnswer, SupernodeAnswer, SupernodesAnswer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.faults import retry_after_seconds
 from tracescribe.agents.providers.secrets import redact
@@ -46,7 +46,7 @@ def test_schemas_keep_to_what_strict_modes_accept(answer: type[BaseModel]) -> No
 def test_every_prompt_names_a_schema_that_exists() -> None:
     schemas = {template.output_schema for template in list_prompts()} - {"none"}
     assert schemas == {answer.__name__ for answer in ANSWERS}
-    assert all(issubclass(getattr(llm_answers, name), BaseModel) for name in schemas)
+    assert all(issubclass(getattr(answers, name), BaseModel) for name in schemas)
 
 
 @pytest.mark.parametrize(

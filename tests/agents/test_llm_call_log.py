@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from tests.agents.fake_server import Question, Reply, good, serving
 from tracescribe.agents.budget import Budget, Meter
 from tracescribe.agents.call_log import CallIntent, FileCallLog
-from tracescribe.agents.llm_session import LlmSession
+from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers.completion import (
     ChatMessage,
     Completion,

@@ -24,7 +24,7 @@ from tests.agents.fake_server import (
 )
 from tracescribe.agents.budget import Budget, Meter
 from tracescribe.agents.call_log import CallFailure, CallIntent, MemoryCallLog
-from tracescribe.agents.llm_session import LlmSession
+from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
     MalformedAnswerError,

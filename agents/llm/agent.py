@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from tracescribe.agents.call_log import CallLog, FileCallLog, MemoryCallLog
-from tracescribe.agents.llm_proposer import LlmProposer
-from tracescribe.agents.llm_session import LlmSession
-from tracescribe.agents.llm_settings import LlmAgentSettings
+from tracescribe.agents.llm.proposer import LlmProposer
+from tracescribe.agents.llm.session import LlmSession
+from tracescribe.agents.llm.settings import LlmAgentSettings
 from tracescribe.agents.loop import LoopAgent, LoopSettings
 from tracescribe.agents.providers.settings import make_client
 

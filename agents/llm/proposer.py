@@ -13,8 +13,9 @@ from tracescribe.agents.agent import Findings, Proposal, Revision
 from tracescribe.agents.claims import Claim, Predicate, SwapClaim
 from tracescribe.agents.donors import Donor, DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
-from tracescribe.agents.llm_answers import ClaimsAnswer, FeatureLabelAnswer, SupernodesAnswer
-from tracescribe.agents.llm_circuit import (
+from tracescribe.agents.llm.answers import ClaimsAnswer, FeatureLabelAnswer, SupernodesAnswer
+from tracescribe.agents.llm.case_view import CaseView, view_of
+from tracescribe.agents.llm.circuit_view import (
     donors_as_data,
     edges_as_data,
     groups_as_data,
@@ -24,13 +25,12 @@ from tracescribe.agents.llm_circuit import (
     supernodes_as_data,
     verdicts_as_data,
 )
-from tracescribe.agents.llm_claims import Known, typed_claims
-from tracescribe.agents.llm_evidence import context_ids, feature_inputs
-from tracescribe.agents.llm_groups import merged_groups
-from tracescribe.agents.llm_session import LlmSession
-from tracescribe.agents.llm_settings import LlmAgentSettings
-from tracescribe.agents.llm_view import CaseView, view_of
-from tracescribe.agents.llm_words import Vocabulary, vocabulary_of
+from tracescribe.agents.llm.evidence_view import context_ids, feature_inputs
+from tracescribe.agents.llm.groups import merged_groups
+from tracescribe.agents.llm.session import LlmSession
+from tracescribe.agents.llm.settings import LlmAgentSettings
+from tracescribe.agents.llm.typed_claims import Known, typed_claims
+from tracescribe.agents.llm.words import Vocabulary, vocabulary_of
 from tracescribe.agents.report import StepFailure
 from tracescribe.agents.supernodes import GroupSettings, group_features
 from tracescribe.agents.survey import Survey

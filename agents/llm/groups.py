@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracescribe.agents.findings import Supernode
-from tracescribe.agents.llm_answers import SupernodeAnswer
+from tracescribe.agents.llm.answers import SupernodeAnswer
 from tracescribe.agents.report import StepFailure
 
 SAYING = ("output", "suppressor")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tracescribe.agents.llm_view import EvidenceSettings
+from tracescribe.agents.llm.case_view import EvidenceSettings
 from tracescribe.agents.providers.settings import ProviderSettings
 
 RESULT_FREE = frozenset(

@@ -9,7 +9,7 @@ import numpy as np
 from tracescribe.agents.circuit_edges import circuit_edges
 from tracescribe.agents.donors import Donor
 from tracescribe.agents.findings import FeatureLabel, Supernode, Verdict
-from tracescribe.agents.llm_view import CaseView, Json, short
+from tracescribe.agents.llm.case_view import CaseView, Json, short
 from tracescribe.agents.predicates import in_words
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureRef

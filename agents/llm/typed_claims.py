@@ -13,7 +13,7 @@ from tracescribe.agents.claims import Claim, EdgeClaim, LabelClaim, SteeringClai
 from tracescribe.agents.donors import Donor
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.hypotheses import necessity, place_of, sufficiency, swap_claim
-from tracescribe.agents.llm_answers import (
+from tracescribe.agents.llm.answers import (
     ClaimAnswer,
     EdgeAnswer,
     LabelClaimAnswer,
@@ -22,8 +22,8 @@ from tracescribe.agents.llm_answers import (
     SufficiencyAnswer,
     SwapAnswer,
 )
-from tracescribe.agents.llm_view import CaseView
-from tracescribe.agents.llm_words import Vocabulary
+from tracescribe.agents.llm.case_view import CaseView
+from tracescribe.agents.llm.words import Vocabulary
 from tracescribe.agents.predicates import in_words
 from tracescribe.agents.report import StepFailure
 

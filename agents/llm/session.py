@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from tracescribe.agents.budget import Meter
 from tracescribe.agents.call_log import CallLog
-from tracescribe.agents.llm_parsing import parse_answer
+from tracescribe.agents.llm.parsing import parse_answer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.completion import (
     ChatMessage,
