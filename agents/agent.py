@@ -7,19 +7,20 @@ code does that, by rule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import Claim
-from tracescribe.agents.findings import FeatureLabel, Measurement, Supernode, Verdict
+from tracescribe.agents.findings import CircuitEffect, FeatureLabel, Measurement, Supernode, Verdict
 from tracescribe.agents.report import CircuitReport, StepFailure
 from tracescribe.agents.survey import Survey
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.durable.run_store import RunStore
     from tracescribe.agents.toolbox import Toolbox
 
 Item_co = TypeVar("Item_co", covariant=True)
@@ -38,6 +39,8 @@ class Findings:
     """Everything found in the rounds so far, for the step that revises.
 
     Attributes:
+        rounds: of revision done so far.
+        circuit: what the circuit as a whole does; None where nothing can be run.
         labels: with detection scores where there is evidence.
         supernodes, claims: all that were defined and registered.
         measurements, verdicts: of every claim so far.
@@ -48,6 +51,8 @@ class Findings:
     claims: tuple[Claim, ...]
     measurements: tuple[Measurement, ...]
     verdicts: tuple[Verdict, ...]
+    rounds: int = 0
+    circuit: CircuitEffect | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,55 @@ class Revision:
     supernodes: tuple[Supernode, ...] = ()
     claims: tuple[Claim, ...] = ()
     failures: tuple[StepFailure, ...] = ()
+
+
+@dataclass(frozen=True)
+class PoorLabel:
+    """A label that scored poorly, sent back once.
+
+    Attributes:
+        label: with its scores.
+        missed: contexts in which the feature fires and the label says that it does not, each as marked text.
+        false_alarms: contexts in which the label says that it fires, and it does not.
+    """
+
+    label: FeatureLabel
+    missed: tuple[str, ...]
+    false_alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JudgeTask:
+    """One context to be judged by a label's words alone.
+
+    Attributes:
+        text: the context; for fuzzing with some tokens marked as `<<token>>`.
+    """
+
+    text: str
+
+
+class LabelJudge(Protocol):
+    """Tells from a label's words alone where a feature fires."""
+
+    @property
+    def name(self) -> str:
+        """The model's name and the prompt's version, as `JudgedScore.judge` holds it."""
+        ...
+
+    def judge(
+        self,
+        tools: CaseTools,
+        label: FeatureLabel,
+        method: Literal["detection", "fuzzing"],
+        tasks: Sequence[JudgeTask],
+    ) -> tuple[bool | None, ...]:
+        """One answer for each task; None where no usable one came.
+
+        Raises:
+            BudgetExceededError: a limit is reached.
+        """
+        ...
 
 
 class Proposer(Protocol):
@@ -87,6 +141,14 @@ class Proposer(Protocol):
 
     def label(self, tools: CaseTools, survey: Survey) -> Proposal[FeatureLabel]:
         """Label the features of the survey, without scores: the loop scores labels on contexts unseen here."""
+        ...
+
+    def label_judge(self) -> LabelJudge | None:
+        """Who judges labels by their words; None where code judges them by their predicates alone."""
+        ...
+
+    def relabel(self, tools: CaseTools, survey: Survey, poor: tuple[PoorLabel, ...]) -> Proposal[FeatureLabel]:
+        """Better labels for those that scored poorly, made once from counter-examples; one left out stays as it was."""
         ...
 
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
@@ -130,9 +192,17 @@ class InterpretationAgent(Protocol):
         ...
 
     def interpret(
-        self, case: InterpretationCase, toolbox: Toolbox, budget: Budget, progress: Progress = no_progress
+        self,
+        case: InterpretationCase,
+        toolbox: Toolbox,
+        budget: Budget,
+        progress: Progress = no_progress,
+        store: RunStore | None = None,
     ) -> CircuitReport:
         """Interpret one circuit.
+
+        Args:
+            store: where the run is kept, so that it goes on where it stopped after a kill; None keeps it in memory.
 
         Raises:
             InputError: the case cannot be interpreted at all (unknown word, over-long prompt, ...).

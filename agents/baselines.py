@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from tracescribe.agents.agent import Findings, Proposal, Revision
+from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, FeatureAt, Predicate
 from tracescribe.agents.donors import DonorSettings
 from tracescribe.agents.findings import FeatureLabel, Supernode
@@ -70,6 +70,14 @@ class BaselineProposer:
             )
             labels.setdefault((node.layer, node.feature), label)
         return Proposal(tuple(labels.values()))
+
+    def label_judge(self) -> LabelJudge | None:
+        """None: code judges labels by their predicates."""
+        return None
+
+    def relabel(self, tools: CaseTools, survey: Survey, poor: tuple[PoorLabel, ...]) -> Proposal[FeatureLabel]:
+        """None: every label stays as it was."""
+        return Proposal()
 
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
         """Groups by the rule of the name."""

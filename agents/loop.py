@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
     from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.durable.run_store import RunStore
     from tracescribe.agents.toolbox import Toolbox
 
 __all__ = ["STEPS", "LoopAgent", "LoopSettings", "StepClock"]
@@ -70,7 +71,12 @@ class LoopAgent:
         return self.proposer.name
 
     def interpret(
-        self, case: InterpretationCase, toolbox: Toolbox, budget: Budget, progress: Progress = no_progress
+        self,
+        case: InterpretationCase,
+        toolbox: Toolbox,
+        budget: Budget,
+        progress: Progress = no_progress,
+        store: RunStore | None = None,
     ) -> CircuitReport:
         """Interpret one circuit.
 

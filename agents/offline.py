@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tracescribe.agents.agent import Findings, Proposal, Revision
+from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, NecessityClaim, SwapClaim
 from tracescribe.agents.donors import DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
@@ -62,6 +62,14 @@ class OfflineProposer:
         """A label for every surveyed feature, most influential first."""
         refs = dict.fromkeys(node.ref for node in survey.features)
         return Proposal(tuple(label_feature(tools, ref, self.labels, self.name) for ref in refs))
+
+    def label_judge(self) -> LabelJudge | None:
+        """None: code judges labels by their predicates."""
+        return None
+
+    def relabel(self, tools: CaseTools, survey: Survey, poor: tuple[PoorLabel, ...]) -> Proposal[FeatureLabel]:
+        """None: every label stays as it was."""
+        return Proposal()
 
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
         """Supernodes by role, place and likeness of attribution profiles."""

@@ -9,11 +9,13 @@ from pydantic import Field, ValidationError
 
 from tracescribe.agents.claims import Claim, Frozen, claim_sha256, supernodes_of
 from tracescribe.agents.findings import (
+    CircuitEffect,
     ExperimentPlan,
     FeatureLabel,
     Measurement,
     Supernode,
     SupernodeEdge,
+    SwapSummary,
     Verdict,
     supernode_sha256,
 )
@@ -29,13 +31,15 @@ __all__ = [
     "Registration",
     "Sentence",
     "StepFailure",
+    "StopReason",
+    "Stopped",
     "TargetLogit",
     "Unexplained",
     "parse_report",
     "validate_report",
 ]
 
-REPORT_SCHEMA = "tracescribe-report/1"
+REPORT_SCHEMA = "tracescribe-report/2"
 
 
 class Sentence(Frozen):
@@ -106,10 +110,27 @@ class StepFailure(Frozen):
     error: str
 
 
+StopReason = Literal["budget", "complete", "nothing new", "round limit", "untestable"]
+"""Why revision ended: the budget is gone; the circuit carries the answer and nothing is undecided; the agent proposed
+nothing new; the limit on rounds; nothing can be tested here."""
+
+
+class Stopped(Frozen):
+    """Why an agent stopped, and after how many rounds of revision.
+
+    Attributes:
+        detail: in words, with the figure that decided it.
+    """
+
+    reason: StopReason
+    detail: str
+    rounds: int = Field(ge=0)
+
+
 class CircuitReport(Frozen):
     """A structured circuit report. `validate_report` holds the rules that types cannot express."""
 
-    schema_id: Literal["tracescribe-report/1"] = "tracescribe-report/1"
+    schema_id: Literal["tracescribe-report/2"] = "tracescribe-report/2"
     report_id: str
     prompt: str
     tokens: tuple[str, ...]
@@ -127,6 +148,10 @@ class CircuitReport(Frozen):
     measurements: tuple[Measurement, ...]
     verdicts: tuple[Verdict, ...]
     registry: tuple[Registration, ...]
+    circuit: CircuitEffect | None = None
+    """Of the circuit as a whole; None where nothing could be run, or no circuit was found."""
+    swaps: tuple[SwapSummary, ...] = ()
+    stopped: Stopped | None = None
     unexplained: Unexplained
     failures: tuple[StepFailure, ...] = ()
     cost: Cost

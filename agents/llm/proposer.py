@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tracescribe.agents.agent import Findings, Proposal, Revision
+from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, Predicate, SwapClaim
 from tracescribe.agents.donors import Donor, DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
@@ -97,6 +97,14 @@ class LlmProposer:
                     StepFailure(step="label", error=f"feature {group[0].ref}: words that no token is, dropped: {told}")
                 )
         return Proposal(tuple(labels), tuple(failures))
+
+    def label_judge(self) -> LabelJudge | None:
+        """None: code judges labels by their predicates."""
+        return None
+
+    def relabel(self, tools: CaseTools, survey: Survey, poor: tuple[PoorLabel, ...]) -> Proposal[FeatureLabel]:
+        """None: every label stays as it was."""
+        return Proposal()
 
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
         """One question on all candidate groups, which clustering of attribution profiles gives.
