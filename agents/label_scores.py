@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import FeatureLabel
+from tracescribe.agents.label_test_settings import LabelTestSettings
 from tracescribe.agents.label_tests import score_predicate
+from tracescribe.agents.report import StepFailure
 from tracescribe.tracer.errors import EvidenceError
 from tracescribe.tracer.graph import FeatureRef
 
 if TYPE_CHECKING:
+    from tracescribe.agents.agent import Proposer
     from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.survey import Survey
+
+
+@dataclass(frozen=True)
+class TestedLabels:
+    """Labels after their tests.
+
+    Attributes:
+        labels: one for each label given, in their order, with scores where there is evidence for them.
+        failures: what went wrong on the way.
+        cut_short: why the tests ended early (a budget is used up); None where they did not.
+    """
+
+    labels: tuple[FeatureLabel, ...]
+    failures: tuple[StepFailure, ...] = ()
+    cut_short: str | None = None
+
+
+def test_labels(
+    tools: CaseTools,
+    survey: Survey,
+    proposer: Proposer,
+    labels: Sequence[FeatureLabel],
+    settings: ExperimentSettings,
+    judging: LabelTestSettings | None = None,
+) -> TestedLabels:
+    """Score labels on sentences that the labeller never saw, and send poor ones back once.
+
+    Args:
+        settings: of every test.
+        judging: of detection and fuzzing; None for the defaults.
+    """
+    return TestedLabels(score_labels(tools, labels, settings))
 
 
 def score_labels(

@@ -1,0 +1,51 @@
+"""How labels are judged on contexts that the labeller never saw: every number that decides it, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from tracescribe.tracer.errors import SettingError
+
+
+@dataclass(frozen=True)
+class LabelTestSettings:
+    """Settings of detection and fuzzing, and of the rule that sends a label back.
+
+    Attributes:
+        n_positive: most contexts in which the feature fires; 50 as in Delphi, beside as many in which it does not.
+        n_random: most random contexts in which the feature is silent.
+        n_near_miss: most contexts in which the features nearest to this one fire and this one does not; half of the
+            negatives, because random ones are told apart by nearly any label.
+        n_neighbours: how many of the nearest features near misses are drawn from.
+        per_call: contexts in one question to a language model; Delphi's default is 5, two such batches fit one answer.
+        poor_high: a label is poor if the interval of its balanced accuracy ends below this: then chance does not
+            explain that it misses what a useful label reaches.
+        poor_mean: a label is poor if its balanced accuracy itself is below this, however wide the interval.
+        n_counterexamples: most contexts of each kind that a poor label is sent back with.
+        max_relabelled: most labels of one report that are sent back, the most influential first.
+
+    Raises:
+        SettingError: a count below 1, or a bound outside 0.5 to 1 (0.5 is what guessing reaches).
+    """
+
+    n_positive: int = 50
+    n_random: int = 25
+    n_near_miss: int = 25
+    n_neighbours: int = 10
+    per_call: int = 10
+    poor_high: float = 0.8
+    poor_mean: float = 0.7
+    n_counterexamples: int = 5
+    max_relabelled: int = 24
+
+    def __post_init__(self) -> None:
+        for name in ("n_positive", "n_random", "n_near_miss", "n_neighbours", "per_call", "n_counterexamples"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, but label tests need at least 1")
+        for name in ("poor_high", "poor_mean"):
+            if not 0.5 <= getattr(self, name) <= 1.0:
+                raise SettingError(f"{name} is {getattr(self, name)}, but a balanced accuracy bound lies in 0.5 to 1")
+
+    def as_json(self) -> dict[str, object]:
+        """The settings as plain JSON values."""
+        return asdict(self)
