@@ -1,9 +1,18 @@
-"""Budgets that are real: limits on what one interpretation may spend, and the meter that enforces them."""
+"""Budgets that are real: limits on what one interpretation may spend, and the meter that enforces them.
+
+A language model's bill is known only after the answer. So the most that a call can cost is held before it is sent and
+exchanged for the bill afterwards; what is held counts against the limits, and calls that run at once cannot overspend
+together. A server that bills more than was held is found out at once: the first call of a meter goes alone, and after
+a bill beyond what was held all further calls go one at a time. So a limit is never passed by more than one call, unless
+a server that billed as foreseen before begins to bill more while several calls are on their way.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -34,8 +43,56 @@ class Budget(Frozen):
     usd: float | None = Field(default=None, ge=0)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What language-model calls cost, or can cost at most.
+
+    Attributes:
+        usd: None where no price is known.
+    """
+
+    llm_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Read and written together."""
+        return self.input_tokens + self.output_tokens
+
+    def within(self, other: Cost) -> bool:
+        """Whether no part of this is more than the same part of `other`."""
+        return (
+            self.llm_calls <= other.llm_calls
+            and self.tokens <= other.tokens
+            and (self.usd or 0.0) <= (other.usd or 0.0)
+        )
+
+
+class MeterSnapshot(Frozen):
+    """What a meter has counted, as plain values: a run that goes on in another process starts from it.
+
+    Attributes:
+        seconds: on the meter's clock, over all processes of the run.
+        usd: None while no price was known.
+        billed: hashes of the requests whose answers are in these numbers, sorted.
+    """
+
+    experiments: int = Field(default=0, ge=0)
+    forward_passes: int = Field(default=0, ge=0)
+    llm_calls: int = Field(default=0, ge=0)
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+    usd: float | None = None
+    seconds: float = Field(default=0.0, ge=0)
+    billed: tuple[str, ...] = ()
+
+
 class Meter:
     """Counts what is spent. A charge that would pass a limit is refused *before* the act, and nothing is counted.
+
+    Safe to use from several threads.
 
     Attributes:
         budget: the limits.
@@ -53,11 +110,23 @@ class Meter:
         self.usd: float | None = None
         self._clock = clock
         self._start = clock()
+        self._billed: set[str] = set()
+        self._held: list[Cost] = []
+        self._together = False  # whether calls may be on their way together
+        self._overbilled = False
+        self._changed = threading.Condition(threading.RLock())
 
     @property
     def seconds(self) -> float:
-        """Seconds since the meter was made."""
+        """Seconds since the meter was made, those of earlier processes of the same run included."""
         return self._clock() - self._start
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the time is up, never negative; None without a limit."""
+        return None if self.budget.seconds is None else max(0.0, self.budget.seconds - self.seconds)
+
+    # -- what is known beforehand -------------------------------------------------------------------------------------
 
     def charge(
         self,
@@ -74,26 +143,99 @@ class Meter:
         Raises:
             BudgetExceededError: the act would pass a limit, or the time is up.
         """
-        tokens = self.input_tokens + self.output_tokens
-        self._check("seconds", self.seconds, 0, self.budget.seconds)
-        self._check("experiments", self.experiments, experiments, self.budget.experiments)
-        self._check("forward_passes", self.forward_passes, forward_passes, self.budget.forward_passes)
-        self._check("llm_calls", self.llm_calls, llm_calls, self.budget.llm_calls)
-        self._check("tokens", tokens, input_tokens + output_tokens, self.budget.tokens)
-        self._check("usd", self.usd or 0.0, usd or 0.0, self.budget.usd)
-        self.record(llm_calls=llm_calls, input_tokens=input_tokens, output_tokens=output_tokens, usd=usd)
-        self.experiments += experiments
-        self.forward_passes += forward_passes
+        cost = Cost(llm_calls, input_tokens, output_tokens, usd)
+        with self._changed:
+            self._check("seconds", self.seconds, 0, self.budget.seconds)
+            self._check("experiments", self.experiments, experiments, self.budget.experiments)
+            self._check("forward_passes", self.forward_passes, forward_passes, self.budget.forward_passes)
+            self._check_cost(cost)
+            self._add(cost)
+            self.experiments += experiments
+            self.forward_passes += forward_passes
 
     def record(
         self, *, llm_calls: int = 0, input_tokens: int = 0, output_tokens: int = 0, usd: float | None = None
     ) -> None:
-        """Count what has already been spent (the bill of a language model is known only afterwards); never refuses."""
-        self.llm_calls += llm_calls
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
-        if usd is not None:
-            self.usd = (self.usd or 0.0) + usd
+        """Count what has already been spent; never refuses."""
+        with self._changed:
+            self._add(Cost(llm_calls, input_tokens, output_tokens, usd))
+
+    # -- what is known only afterwards --------------------------------------------------------------------------------
+
+    def hold(self, most: Cost) -> Hold:
+        """Set aside the most that a call can cost, before it is sent. Waits while another call has to go alone.
+
+        Raises:
+            BudgetExceededError: it could pass a limit, or the time is up.
+        """
+        with self._changed:
+            while self._held and (self._overbilled or not self._together):
+                self._changed.wait()
+            self._check("seconds", self.seconds, 0, self.budget.seconds)
+            self._check_cost(most)
+            self._held.append(most)
+        return Hold(self, most)
+
+    def is_billed(self, request_sha256: str) -> bool:
+        """Whether the answer to this request is in the meter's numbers already."""
+        with self._changed:
+            return request_sha256 in self._billed
+
+    # -- across processes ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> MeterSnapshot:
+        """What has been counted; what is merely held is left out."""
+        with self._changed:
+            return MeterSnapshot(
+                experiments=self.experiments,
+                forward_passes=self.forward_passes,
+                llm_calls=self.llm_calls,
+                input_tokens=self.input_tokens,
+                output_tokens=self.output_tokens,
+                usd=self.usd,
+                seconds=max(0.0, self.seconds),
+                billed=tuple(sorted(self._billed)),
+            )
+
+    def restore(self, snapshot: MeterSnapshot) -> None:
+        """Go on from a snapshot: its numbers take the place of this meter's, and its clock goes on."""
+        with self._changed:
+            self.experiments = snapshot.experiments
+            self.forward_passes = snapshot.forward_passes
+            self.llm_calls = snapshot.llm_calls
+            self.input_tokens = snapshot.input_tokens
+            self.output_tokens = snapshot.output_tokens
+            self.usd = snapshot.usd
+            self._start = self._clock() - snapshot.seconds
+            self._billed = set(snapshot.billed)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _settle(self, held: Cost, bill: Cost, request_sha256: str | None) -> None:
+        """Exchange what was held for the bill; called by `Hold` alone."""
+        with self._changed:
+            self._held.remove(held)
+            self._add(bill)
+            self._together = True
+            self._overbilled |= not bill.within(held)
+            if request_sha256 is not None:
+                self._billed.add(request_sha256)
+            self._changed.notify_all()
+
+    def _add(self, cost: Cost) -> None:
+        self.llm_calls += cost.llm_calls
+        self.input_tokens += cost.input_tokens
+        self.output_tokens += cost.output_tokens
+        if cost.usd is not None:
+            self.usd = (self.usd or 0.0) + cost.usd
+
+    def _check_cost(self, more: Cost) -> None:
+        calls = self.llm_calls + sum(cost.llm_calls for cost in self._held)
+        tokens = self.input_tokens + self.output_tokens + sum(cost.tokens for cost in self._held)
+        usd = (self.usd or 0.0) + sum(cost.usd or 0.0 for cost in self._held)
+        self._check("llm_calls", calls, more.llm_calls, self.budget.llm_calls)
+        self._check("tokens", tokens, more.tokens, self.budget.tokens)
+        self._check("usd", usd, more.usd or 0.0, self.budget.usd)
 
     @staticmethod
     def _check(name: str, spent: float, more: float, limit: float | None) -> None:
@@ -102,3 +244,26 @@ class Meter:
                 f"budget for {name} is used up: {spent:g} spent, {more:g} more needed, limit {limit:g}; "
                 f"raise the {name} limit to go on"
             )
+
+
+class Hold:
+    """What is set aside for one call, until its bill comes.
+
+    Attributes:
+        most: what is set aside.
+    """
+
+    def __init__(self, meter: Meter, most: Cost) -> None:
+        self.most = most
+        self._meter = meter
+        self._open = True
+
+    def settle(self, bill: Cost, request_sha256: str | None = None) -> None:
+        """Count the bill instead of what was held; only the first time does anything.
+
+        Args:
+            request_sha256: of the request whose answer is paid by this bill; it is not charged again.
+        """
+        if self._open:
+            self._open = False
+            self._meter._settle(self.most, bill, request_sha256)

@@ -7,16 +7,14 @@ the answer; then validate. What can go wrong, and what follows, is drawn in `age
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from tracescribe.agents.budget import Meter
+from tracescribe.agents.budget import Cost, Meter
 from tracescribe.agents.call_log import CallLog
 from tracescribe.agents.llm.parsing import parse_answer
 from tracescribe.agents.providers.answer_schema import strict_schema
@@ -25,7 +23,6 @@ from tracescribe.agents.providers.completion import (
     Completion,
     CompletionRequest,
     LanguageModelClient,
-    Usage,
 )
 from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
@@ -72,7 +69,6 @@ class LlmSession:
         self.client = client
         self.log = log
         self._sleep = sleep
-        self._lock = threading.Lock()
 
     def ask(self, prompt: RenderedPrompt, answer_type: type[Answer], meter: Meter) -> Answer:
         """Ask one question and return a valid answer.
@@ -80,8 +76,8 @@ class LlmSession:
         Args:
             prompt: the filled template.
             answer_type: the schema that the answer must fit.
-            meter: what the question is charged to. A recorded answer is charged like a new one: a report tells what it
-                cost to make, whichever run paid, and a resumed run stops where the first would have.
+            meter: what the question is charged to. A recorded answer is charged like a new one, once per run: a report
+                tells what it cost to make, whichever run paid, and a resumed run stops where the first would have.
 
         Raises:
             BudgetExceededError: the question would pass a limit.
@@ -147,17 +143,22 @@ class LlmSession:
     def _answered(self, request: CompletionRequest, meter: Meter) -> Completion:
         """The answer to one request: the recorded one, or a new one that is recorded first."""
         sha256 = request.sha256
-        with self._reserved(request, meter) as settle:
-            completion = self.log.recorded(sha256)
-            if completion is None:
-                completion = self._sent(request, sha256, meter)
-            settle(completion.usage)
+        recorded = self.log.recorded(sha256)
+        if recorded is not None and meter.is_billed(sha256):
+            return recorded
+        hold = meter.hold(most_it_costs(request))
+        bill, billed = Cost(llm_calls=1), None
+        try:
+            completion = self.log.recorded(sha256) or self._sent(request, sha256, meter)
+            usage = completion.usage
+            bill, billed = Cost(1, usage.input_tokens, usage.output_tokens), sha256
+        finally:
+            hold.settle(bill, billed)
         return completion
 
     def _sent(self, request: CompletionRequest, sha256: str, meter: Meter) -> Completion:
         def before_attempt(attempt: int) -> None:
-            with self._lock:
-                meter.charge()  # The time may be up by now, waits between attempts included.
+            meter.charge()  # The time may be up by now, waits between attempts included.
             self.log.intend(request, attempt)
 
         try:
@@ -170,24 +171,13 @@ class LlmSession:
         self.log.answer(sha256, completion)
         return completion
 
-    @contextmanager
-    def _reserved(self, request: CompletionRequest, meter: Meter) -> Iterator[Callable[[Usage], None]]:
-        """Reserve the most that a request can cost; give back what it did not. So threads cannot overspend together."""
-        texts = [request.system, json.dumps(request.answer_schema), *(message.text for message in request.messages)]
-        reserved = Usage(
-            input_tokens=sum(len(text) for text in texts) // CHARS_PER_TOKEN, output_tokens=request.max_tokens
-        )
-        spent = [Usage()]
-        with self._lock:
-            meter.charge(llm_calls=1, input_tokens=reserved.input_tokens, output_tokens=reserved.output_tokens)
-        try:
-            yield lambda usage: spent.__setitem__(0, usage)
-        finally:
-            with self._lock:
-                meter.record(
-                    input_tokens=spent[0].input_tokens - reserved.input_tokens,
-                    output_tokens=spent[0].output_tokens - reserved.output_tokens,
-                )
+
+def most_it_costs(request: CompletionRequest) -> Cost:
+    """The most that a request can cost: no token is shorter than one byte, and no answer longer than its limit."""
+    texts = [request.system, json.dumps(request.answer_schema), *(message.text for message in request.messages)]
+    return Cost(
+        llm_calls=1, input_tokens=sum(len(text) for text in texts) // CHARS_PER_TOKEN, output_tokens=request.max_tokens
+    )
 
 
 class _Trouble:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracescribe.agents.budget import Budget, Meter
+from tracescribe.agents.budget import Budget, Cost, Meter, MeterSnapshot
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.tracer.errors import BudgetExceededError, SettingError
@@ -57,6 +57,22 @@ def test_no_limit_is_no_limit() -> None:
     meter = Meter(Budget(experiments=None, forward_passes=None, seconds=None, llm_calls=None, tokens=None))
     meter.charge(experiments=10**9, forward_passes=10**12, llm_calls=10**9, input_tokens=10**12)
     assert (meter.experiments, meter.forward_passes, meter.llm_calls) == (10**9, 10**12, 10**9)
+
+
+def test_a_snapshot_carries_everything_over_but_what_is_held() -> None:
+    now = [0.0]
+    meter = Meter(Budget(seconds=10.0), clock=lambda: now[0])
+    meter.charge(experiments=2, forward_passes=30)
+    meter.hold(Cost(1, 100, 100, 0.5)).settle(Cost(1, 80, 20, 0.1), "a" * 64)
+    meter.hold(Cost(1, 1000, 1000, 5.0))
+    now[0] = 4.0
+    snapshot = MeterSnapshot.model_validate_json(meter.snapshot().model_dump_json())
+    again = Meter(Budget(seconds=10.0), clock=lambda: now[0])
+    again.restore(snapshot)
+    assert again.snapshot() == snapshot and again.is_billed("a" * 64) and not again.is_billed("b" * 64)
+    assert (again.llm_calls, again.input_tokens, again.output_tokens, again.usd) == (1, 80, 20, 0.1)
+    now[0] = 7.0
+    assert again.seconds == 7.0 and again.seconds_left == 3.0
 
 
 def test_a_case_is_a_prompt_or_a_graph() -> None:

@@ -155,7 +155,10 @@ def test_a_recorded_answer_is_never_paid_for_again(rig: RigMaker, wire: Wire) ->
     made = rig(wire, in_turn([TEXAS]))
     assert [made.ask(), made.ask(), made.ask()] == ["Texas"] * 3
     assert made.server.calls == 1
-    assert made.meter.llm_calls == 3, "a report tells what it cost to make, whichever run paid"
+    assert made.meter.llm_calls == 1, "nor is it billed twice to one run"
+    other = Meter(Budget())
+    assert made.session.ask(PROMPT, Word, other).word == "Texas"
+    assert other.llm_calls == 1, "a report tells what it cost to make, whichever run paid"
 
 
 @both
@@ -353,7 +356,7 @@ def test_the_budget_stops_the_next_call(rig: RigMaker) -> None:
     made = rig("openai", lambda _: TEXAS, budget=Budget(llm_calls=1))
     made.ask()
     with pytest.raises(BudgetExceededError, match="llm_calls"):
-        made.ask()
+        made.session.ask(PROMPT.model_copy(update={"user": "Another?"}), Word, made.meter)
     dear = rig("openai", lambda _: TEXAS, budget=Budget(tokens=1000), max_tokens=2000)
     with pytest.raises(BudgetExceededError, match="tokens"):
         dear.ask()
