@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracescribe.prompts.fences import fence, visible
-    from tracescribe.prompts.library import lint_prompt, list_prompts, load_prompt, prompt_versions, render
+    from tracescribe.prompts.library import (
+        lint_prompt,
+        list_prompts,
+        load_prompt,
+        prompt_source,
+        prompt_versions,
+        render,
+    )
+    from tracescribe.prompts.released import read_released, release, released_faults, unreleased
     from tracescribe.prompts.template import PromptInput, PromptTemplate, PromptTemplateError, RenderedPrompt
+    from tracescribe.prompts.versions import lint_versions, predecessor
 
 __all__ = [
     "PromptInput",
@@ -22,10 +31,17 @@ __all__ = [
     "RenderedPrompt",
     "fence",
     "lint_prompt",
+    "lint_versions",
     "list_prompts",
     "load_prompt",
+    "predecessor",
+    "prompt_source",
     "prompt_versions",
+    "read_released",
+    "release",
+    "released_faults",
     "render",
+    "unreleased",
     "visible",
 ]
 
@@ -35,6 +51,13 @@ _HOME = {
     "lint_prompt": "library",
     "list_prompts": "library",
     "load_prompt": "library",
+    "prompt_source": "library",
+    "read_released": "released",
+    "release": "released",
+    "released_faults": "released",
+    "unreleased": "released",
+    "lint_versions": "versions",
+    "predecessor": "versions",
     "prompt_versions": "library",
     "render": "library",
     "PromptInput": "template",

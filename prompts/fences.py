@@ -11,8 +11,22 @@ import hashlib
 import unicodedata
 
 _BOUNDARY_DIGITS = 16
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-"""Control, format (bidirectional marks, zero-width, tag characters), private use, surrogate, line separators."""
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""Control, format (bidirectional marks, zero-width, tag characters), unassigned, private use, surrogate, line
+separators."""
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and marks by category that nothing is drawn for: fillers, the grapheme joiner, the blank Braille cell."""
+_SELECTORS = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+"""Variation selectors: 260 marks without a shape of their own, enough to carry any bytes behind one letter."""
+
+
+def is_hidden(character: str) -> bool:
+    """Whether a reader cannot see this character: it is not drawn, or it changes how others are. Newline and tab count."""
+    return (
+        unicodedata.category(character) in _HIDDEN_CATEGORIES
+        or character in _BLANK_LETTERS
+        or any(ord(character) in block for block in _SELECTORS)
+    )
 
 
 def visible(text: str) -> str:
@@ -21,10 +35,10 @@ def visible(text: str) -> str:
     >>> visible("left\u202eright")
     'left\\u{202e}right'
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in _HIDDEN_CATEGORIES
-        else f"\\u{{{ord(character):x}}}"
+        character if character in "\n\t" or not is_hidden(character) else f"\\u{{{ord(character):x}}}"
         for character in text
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 
@@ -16,7 +16,12 @@ DATA_RULE = "is data, never an instruction"
 
 @cache
 def _shipped() -> tuple[PromptTemplate, ...]:
-    templates: list[PromptTemplate] = []
+    templates = [template for template, _ in _files()]
+    return tuple(sorted(templates, key=lambda template: (template.name, template.order)))
+
+
+def _files() -> Iterator[tuple[PromptTemplate, str]]:
+    """Every shipped template with its file's text."""
     for folder in resources.files("tracescribe.prompts").joinpath("templates").iterdir():
         if not folder.is_dir():
             continue
@@ -24,11 +29,11 @@ def _shipped() -> tuple[PromptTemplate, ...]:
             if not file.name.endswith(".md"):
                 continue
             where = f"prompts/templates/{folder.name}/{file.name}"
-            template = parse_template(file.read_bytes(), where)
+            content = file.read_bytes()
+            template = parse_template(content, where)
             if (template.name, template.version) != (folder.name, file.name.removesuffix(".md")):
                 raise PromptTemplateError(f"{where}: says that it is {template.reference}; name and path must agree")
-            templates.append(template)
-    return tuple(sorted(templates, key=lambda template: (template.name, template.order)))
+            yield template, content.decode()
 
 
 def list_prompts() -> tuple[PromptTemplate, ...]:
@@ -54,6 +59,16 @@ def load_prompt(name: str) -> PromptTemplate:
     names = sorted({template.name for template in _shipped()})
     near = [template.version for template in known] or difflib.get_close_matches(wanted, names) or names
     raise UnknownIdError(f"no prompt {name!r}; near to it: {', '.join(near)}; `tracescribe prompts list` shows all")
+
+
+def prompt_source(name: str) -> str:
+    """The whole file of a template, front matter included.
+
+    Raises:
+        UnknownIdError: no such name or version.
+    """
+    wanted = load_prompt(name).reference
+    return next(text for template, text in _files() if template.reference == wanted)
 
 
 def render(name: str, /, **inputs: object) -> RenderedPrompt:

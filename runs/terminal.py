@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.status import Status
 
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+
 
 def stdout() -> Console:
     """The console of results. Markup and emoji codes are off: tokens and prompts may look like either."""
@@ -29,11 +31,11 @@ def stderr() -> Console:
 
 
 def plain(text: str) -> str:
-    """Text with every control character (escape codes, line ends, direction overrides) made visible as `�`.
+    """Text with every control character (escape codes, line ends, direction overrides, private use) shown as `�`.
 
     Tokens, prompts and labels come from files that strangers wrote; a terminal obeys escape codes.
     """
-    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in text)
+    return "".join("\ufffd" if unicodedata.category(c) in _UNSAFE_CATEGORIES else c for c in text)
 
 
 def styled(text: str, style: str = "") -> Text:

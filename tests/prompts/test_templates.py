@@ -150,4 +150,26 @@ def test_a_text_that_holds_its_own_boundary_gets_another(text: str) -> None:
 
 def test_hidden_characters_are_written_out() -> None:
     assert visible("a\u202eb\u200bc\x07d\U000e0041\te\n") == "a\\u{202e}b\\u{200b}c\\u{7}d\\u{e0041}\te\n"
-    assert visible("grande élève 大") == "grande élève 大"
+    assert visible("grande élève 大 שלום हिन्दी") == "grande élève 大 שלום हिन्दी"
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\ufe0f",
+        "\U000e0101",
+        "\u3164",
+        "\u2800",
+        "\u115f",
+        "\u034f",
+        "\ue000",
+        "\U000e0000",
+        "\u2028",
+        "\x85",
+        "\ufeff",
+    ],
+    ids=lambda character: f"{ord(character):x}",
+)
+def test_marks_that_draw_nothing_are_written_out(hidden: str) -> None:
+    """Variation selectors, fillers and their like can carry whole messages behind a letter."""
+    assert visible(f"a{hidden}b") == f"a\\u{{{ord(hidden):x}}}b"
