@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracescribe.agents.budget import Budget, Meter
+from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.registry import ClaimRegistry
+from tracescribe.agents.run_account import RunAccount
 from tracescribe.tracer.blinding import blind
 from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError, UnknownIdError
-from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, IntArray
+from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, IntArray, NodeKind
 from tracescribe.tracer.prune import PruneSettings, prune
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from tracescribe.tracer.interventions import InterventionResult
     from tracescribe.tracer.models import LanguageModel
     from tracescribe.tracer.transcoders import TranscoderSet
+
+
+PUBLISHED_FEATURES = 200
+"""A graph of another tracer with at most so many features is taken to be pruned: published graphs hold some hundred."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +50,30 @@ class Prediction:
     probability: float
 
 
-class CaseTools:
+class CaseTools(RunAccount):
     """Acts on one case. Every act that runs the model is charged to the meter before it happens.
 
     Attributes:
         case: as given, its graph blinded.
         seed: of every random draw that this case needs.
-        meter: what is spent.
-        registry: what was fixed, in order.
         full: the unpruned graph (an imported graph: as it came).
         pruned: the graph that agents look at.
     """
 
-    def __init__(self, toolbox: Toolbox, case: InterpretationCase, budget: Budget, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        case: InterpretationCase,
+        budget: Budget,
+        *,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(budget, clock)
         self.toolbox = toolbox
         self.seed = seed
-        self.meter = Meter(budget)
-        self.registry = ClaimRegistry()
         self._traces: dict[str, AttributionGraph] = {}
         self._clean: dict[tuple[int, ...], CleanRun] = {}
-        self._claims = 0
-        self._supernodes = 0
         self.full = self._open_graph(case)
         self.case = case
         self.pruned = self._prune(self.full)
@@ -122,16 +130,6 @@ class CaseTools:
         digest = hashlib.sha256("\0".join([str(self.seed), *purpose]).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
-    def new_claim_id(self) -> str:
-        """The next free claim id: c1, c2, ..."""
-        self._claims += 1
-        return f"c{self._claims}"
-
-    def new_supernode_id(self) -> str:
-        """The next free supernode id: s1, s2, ..."""
-        self._supernodes += 1
-        return f"s{self._supernodes}"
-
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def evidence(self, ref: FeatureRef) -> FeatureEvidence | None:
@@ -158,7 +156,7 @@ class CaseTools:
         if not prompts:
             return ()
         encoded = [self.model.encode(prompt) for prompt in prompts]
-        self.meter.charge(forward_passes=len(prompts))
+        self.charge_passes(len(prompts))
         width = max(len(ids) for ids in encoded)
         batch = torch.zeros(
             len(encoded), width, dtype=torch.int64
@@ -214,7 +212,7 @@ class CaseTools:
             tokens = self.model.encode(self.full.prompt)
         key = tuple(int(t) for t in tokens)
         if key not in self._clean:
-            self.meter.charge(forward_passes=1)
+            self.charge_once("clean " + " ".join(map(str, key)))
             self._clean[key] = clean_run(self.model, self.transcoders, tokens)
         return self._clean[key]
 
@@ -250,7 +248,7 @@ class CaseTools:
         from tracescribe.tracer.interventions import intervene
 
         clean = self.clean()
-        self.meter.charge(forward_passes=len(rows))
+        self.charge_passes(len(rows))
         settings = InterventionSettings(mode="open", freeze_attention=False)
         return intervene(self.model, self.transcoders, clean.tokens, rows, settings, read=read, clean=clean)
 
@@ -272,13 +270,16 @@ class CaseTools:
 
         if self.toolbox.model is None or self.toolbox.transcoders is None:
             raise PromptError("a prompt needs model weights and transcoders; load them, or give a saved graph instead")
-        self.meter.charge(forward_passes=1)
+        self.charge_once(f"trace {prompt}")
         return attribute(self.toolbox.model, self.toolbox.transcoders, prompt)
 
     def _prune(self, graph: AttributionGraph) -> AttributionGraph:
         thresholds = self.toolbox.pruning
         if "pruning" in graph.provenance:  # a file that was pruned by these rules before; twice would thin it again
             return graph
+        from_elsewhere = "model_sha256" not in graph.provenance
+        if from_elsewhere and len(graph.of_kind(NodeKind.FEATURE)) <= PUBLISHED_FEATURES:
+            return graph  # its publisher has thinned it to what a person can read
         return prune(graph, PruneSettings(thresholds.node_threshold, thresholds.edge_threshold))
 
     def _owns_graph(self) -> bool:

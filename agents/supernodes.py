@@ -1,10 +1,12 @@
 """Group the features of a graph into supernodes by what feeds them, what they feed, and what they are about.
 
-A supernode is pure in role: what reads words and what says words never share one, and neither do two positions, unless
-the same concept is carried from one to the other. Within such a cell, features are clustered by the likeness of their
-attribution profiles.
+A supernode is pure in role: what reads words and what says words never share one. With corpus evidence, neither do two
+positions, unless the same concept is carried from one to the other; within such a cell, features are clustered by the
+likeness of their attribution profiles and of their decoders. Without evidence nothing is known of concepts: then what
+says words, and what does not, are each clustered by the links that they share and by position.
 
-Source: "ADAG", arXiv 2604.07615 (attribution profiles, harmonic mean of input and output views).
+Source: "ADAG", arXiv 2604.07615 (attribution profiles, harmonic mean of input and output views); the mix for graphs
+without evidence was chosen on 19 circuits that people had grouped (docs/supernodes.md tells the figures).
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
 from tracescribe.agents.graph_facts import GraphFacts, Labels, graph_facts
 from tracescribe.agents.labels import MIXED
+from tracescribe.agents.likeness import agglomerated, decoder_cosines, link_cosines, views_of
 from tracescribe.agents.naming import name_of
 from tracescribe.agents.survey import Survey
-from tracescribe.tracer.graph import FeatureNode
+from tracescribe.tracer.graph import AttributionGraph, FeatureNode
 from tracescribe.tracer.profiles import similarity
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["GraphFacts", "GroupSettings", "Labels", "combining_share", "graph_facts", "group_features", "role_of"]
 
 
+SAYING = ("output", "suppressor")
+"""Roles that act on the output."""
 STEPS_APART = 1e6
 """Distance between features of which one drives the other: far enough that no mean brings them together."""
 
@@ -48,6 +53,9 @@ class GroupSettings:
         min_influence: supernodes with less influence than this share of the largest are left ungrouped.
         relation_share: a word that shares sentences with at least this share of the vocabulary is taken for a relation
             (an operation on something) and not for a thing.
+        decoder_weight: weight of decoder likeness beside profile likeness, 0 to 1, where the transcoders are at hand.
+        position_weight: weight of standing at one position beside the likeness of links, without corpus evidence.
+        link_similarity: least mean likeness (0 to 1) at which clusters merge, without corpus evidence.
     """
 
     merge_similarity: float = 0.5
@@ -55,6 +63,9 @@ class GroupSettings:
     driving_share: float = 0.2
     min_influence: float = 0.02
     relation_share: float = 0.08
+    decoder_weight: float = 0.25
+    position_weight: float = 0.4
+    link_similarity: float = 0.5
 
     def as_json(self) -> dict[str, object]:
         """The settings as plain JSON values."""
@@ -114,11 +125,20 @@ def group_features(
     roles: dict[FeatureNode, Role] = {
         node: role_of(tools, facts, node, labels.get(node.ref), settings) for node in chosen
     }
+    with_evidence = tools.corpus is not None
     for node in chosen:
-        cells.setdefault((roles[node], _place(node, labels.get(node.ref), roles[node])), []).append(node)
-    clusters = [cluster for cell in cells.values() for cluster in _cluster(facts, cell, settings)]
+        place = _place(node, labels.get(node.ref), roles[node]) if with_evidence else ()
+        kind = roles[node] if with_evidence else roles[node] in SAYING
+        cells.setdefault((kind, place), []).append(node)
+    clusters = [
+        [cell[i] for i in rows]
+        for cell in cells.values()
+        for rows in (
+            _by_profile(tools, facts, cell, settings) if with_evidence else _by_links(facts.graph, cell, settings)
+        )
+    ]
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
-    floor = settings.min_influence * max(weight.values(), default=0.0)
+    floor = (settings.min_influence if with_evidence else 0) * max(weight.values(), default=0.0)
     needed = [i for i in weight if weight[i] >= floor or any(node in survey.screened for node in clusters[i])]
     order = sorted(needed, key=lambda i: (-weight[i], clusters[i][0]))
     return tuple(
@@ -141,22 +161,24 @@ def _place(node: FeatureNode, label: FeatureLabel | None, role: Role) -> object:
     return ("position", node.position)
 
 
-def _cluster(facts: GraphFacts, cell: Sequence[FeatureNode], settings: GroupSettings) -> list[list[FeatureNode]]:
-    """Agglomerative clusters of one cell by mean likeness of profiles; members keep the cell's order."""
-    if len(cell) < 2:
-        return [list(cell)]
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
-
+def _by_profile(
+    tools: CaseTools, facts: GraphFacts, cell: Sequence[FeatureNode], settings: GroupSettings
+) -> list[list[int]]:
+    """Clusters of one cell by likeness of attribution profiles and decoders; of two features of which one drives the
+    other, both are never in one."""
     rows = [facts.row_of[node] for node in cell]
-    views = (facts.profiles.inputs[rows], facts.profiles.outputs[rows], facts.profiles.destinations[rows])
-    distance = 1.0 - similarity(*views).astype(np.float64)
+    likeness = similarity(*views_of(facts, rows)).astype(np.float64)
+    decoders = decoder_cosines(tools, cell)
+    if decoders is not None:
+        likeness += settings.decoder_weight * (np.clip(decoders, 0.0, 1.0) - likeness)
     drives = facts.drives_among(rows)
-    distance[np.maximum(drives, drives.T) >= settings.driving_share] = STEPS_APART
-    np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(distance, checks=False), method="average")
-    found = fcluster(tree, 1.0 - settings.merge_similarity, criterion="distance")
-    clusters: dict[int, list[FeatureNode]] = {}
-    for node, cluster in zip(cell, found, strict=True):
-        clusters.setdefault(int(cluster), []).append(node)
-    return list(clusters.values())
+    likeness[np.maximum(drives, drives.T) >= settings.driving_share] = -STEPS_APART
+    return agglomerated(likeness, settings.merge_similarity)
+
+
+def _by_links(graph: AttributionGraph, cell: Sequence[FeatureNode], settings: GroupSettings) -> list[list[int]]:
+    """Clusters of features by the direct links that they share, and by position."""
+    position = np.array([node.position for node in cell])
+    here = (position[:, None] == position[None, :]).astype(np.float64)
+    likeness = (1 - settings.position_weight) * np.clip(link_cosines(graph, cell), 0.0, 1.0)
+    return agglomerated(likeness + settings.position_weight * here, settings.link_similarity)
