@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tracescribe.agents.budget import Budget
+from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.offline import offline_agent
+from tracescribe.agents.toolbox import Toolbox
 from tracescribe.evals.gold import GoldCircuit, check_circuit
 from tracescribe.evals.prediction import PredictedSupernode, Prediction, feature_node_ids, prediction_of_gold
 from tracescribe.evals.scores import score_prediction
@@ -134,3 +138,28 @@ def test_a_human_circuit_scores_itself_perfectly(gold_folder: Path) -> None:
     for name in ("grouping.ari", "grouping.b3_f1", "grouping.supernode_f1", "selection.precision"):
         assert scores.value(name) == 1.0, name
     assert scores.not_scored == ("labels", "causal", "edges")
+
+
+def test_groups_of_a_graph_alone_are_nearer_to_peoples_than_positions_are(
+    gold_folder: Path, other_scorer: ModuleType
+) -> None:
+    """Without weights and evidence: the offline agent's groups against grouping every feature by its position."""
+    ours, by_position = [], []
+    for path in sorted((gold_folder / "circuits").glob("*.json")):
+        circuit = json.loads(path.read_text())
+        if not circuit["can_score"]["grouping"]:
+            continue
+        graph = read_graph(gold_folder / circuit["graph"])
+        report = offline_agent().interpret(InterpretationCase(path.stem, graph=graph), Toolbox(), Budget())
+        assert not report.tested and report.verdict_counts()["supported"] == 0
+        ids = {node: graph.node_ids[index] for node, index in graph.node_of_feature.items()}
+        told = [{"label": s.label, "members": [ids[m.node] for m in s.members]} for s in report.supernodes]
+        positions: dict[int, list[str]] = {}
+        for node, node_id in ids.items():
+            positions.setdefault(node.position, []).append(node_id)
+        plain = [{"label": "", "members": members} for members in positions.values()]
+        ours.append(other_scorer.score_grouping(circuit, {"groups": told}))
+        by_position.append(other_scorer.score_grouping(circuit, {"groups": plain}))
+    assert len(ours) >= 10
+    for score in ("ari", "b3_f1"):
+        assert np.mean([one[score] for one in ours]) > np.mean([one[score] for one in by_position]), score
