@@ -2,28 +2,108 @@
 
 Four events: `defined` fixes a supernode's members, `registered` a claim, `planned` its experiment, `measured` the
 result. Each entry hashes the one before it, so that an entry cannot be changed, dropped or moved unseen.
+
+With a log, every entry is written before the act that it announces. A run that goes on in another process finds there
+what the first one did after its last checkpoint: doing the same again adds nothing, and what was measured is recalled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from tracescribe.agents.claims import Claim, claim_sha256, supernodes_of
 from tracescribe.agents.findings import ExperimentPlan, Measurement, Supernode, supernode_sha256
-from tracescribe.agents.registration import FIRST_PREVIOUS, Event, Registration, chain_sha256
+from tracescribe.agents.registration import FIRST_PREVIOUS, Event, Registration, chain_sha256, verify_chain
+from tracescribe.agents.registry_log import (
+    LogLine,
+    RegistryLog,
+    RegistryMark,
+    Spent,
+    measurement_sha256,
+    plan_sha256,
+)
 from tracescribe.tracer.errors import RegistrationError
-from tracescribe.tracer.provenance import sha256_json
+
+START_AGAIN = "start again with --fresh, or choose another folder with --out"
+"""What to do about a log that cannot be gone on from."""
 
 
 class ClaimRegistry:
-    """Registers supernodes and claims, and lets nothing be planned or measured out of order."""
+    """Registers supernodes and claims, and lets nothing be planned or measured out of order.
 
-    def __init__(self) -> None:
-        self._entries: list[Registration] = []
-        self._fixed: dict[tuple[Event, str], str] = {}
+    Attributes:
+        spent: tells what the run has spent, for the log's measurements; None where nobody keeps count.
+    """
+
+    def __init__(self, log: RegistryLog | None = None, earlier: Sequence[LogLine] = ()) -> None:
+        """A registry, empty or as an earlier process left it.
+
+        Args:
+            log: where entries are written; None keeps them in memory alone.
+            earlier: the lines that `log` holds.
+
+        Raises:
+            RegistrationError: the lines are not a whole chain, or one's content is not what its entry fixed.
+        """
+        verify_chain([line.entry for line in earlier])
+        for number, line in enumerate(earlier):
+            if line.body_sha256() != (line.entry.event, line.entry.sha256):
+                raise RegistrationError(
+                    f"registry line {number} ({line.entry.event} {line.entry.subject}) does not hold what its entry fixed: "
+                    f"the log was changed after it was written; {START_AGAIN}"
+                )
+        self.spent: Callable[[], Spent] | None = None
+        self._log = log
+        self._entries = [line.entry for line in earlier]
+        self._fixed: dict[tuple[Event, str], str] = {(e.event, e.subject): e.sha256 for e in self._entries}
+        self._earlier = {(line.entry.event, line.entry.subject): line for line in earlier}
+        self._unconfirmed: set[tuple[Event, str]] = set()
 
     @property
     def entries(self) -> tuple[Registration, ...]:
         """The log so far, in order."""
         return tuple(self._entries)
+
+    @property
+    def mark(self) -> RegistryMark:
+        """How far the log has come."""
+        return RegistryMark(
+            length=len(self._entries), chain=self._entries[-1].chain if self._entries else FIRST_PREVIOUS
+        )
+
+    def go_on_from(self, mark: RegistryMark) -> None:
+        """Go on from a checkpoint: what the log holds beyond it was done by a process that died before the next one.
+
+        Raises:
+            RegistrationError: the log is shorter than at the checkpoint, or another.
+        """
+        chain = FIRST_PREVIOUS
+        if 0 < mark.length <= len(self._entries):
+            chain = self._entries[mark.length - 1].chain
+        if mark.length > len(self._entries) or chain != mark.chain:
+            raise RegistrationError(
+                f"the registry log does not fit the checkpoint: it holds {len(self._entries)} entries, the checkpoint "
+                f"knows {mark.length} ending in {mark.chain[:12]}; {START_AGAIN}"
+            )
+        self._unconfirmed = {(entry.event, entry.subject) for entry in self._entries[mark.length :]}
+
+    def recall(self, claim: Claim) -> tuple[ExperimentPlan, Measurement, Spent | None] | None:
+        """Plan and measurement of an experiment that an earlier process ran after its last checkpoint; None if none did.
+
+        Raises:
+            RegistrationError: the log tells another claim under this id.
+        """
+        planned, measured = ("planned", claim.claim_id), ("measured", claim.claim_id)
+        if measured not in self._unconfirmed or planned not in self._earlier:
+            return None
+        plan, result = self._earlier["planned", claim.claim_id].plan, self._earlier["measured", claim.claim_id]
+        assert plan is not None and result.measurement is not None  # as checked when the registry was made
+        if self._fixed.get(("registered", claim.claim_id)) != claim_sha256(claim):
+            raise RegistrationError(
+                f"the registry log has measured another claim {claim.claim_id}; it belongs to another run: {START_AGAIN}"
+            )
+        self._unconfirmed -= {("planned", claim.claim_id), ("measured", claim.claim_id)}
+        return plan, result.measurement, result.spent
 
     def define(self, supernode: Supernode) -> None:
         """Fix the members of a supernode; doing so again with the same members changes nothing.
@@ -39,7 +119,7 @@ class ClaimRegistry:
             raise RegistrationError(
                 f"supernode {supernode.supernode_id} was defined with other members; give the new one a new id"
             )
-        self._append("defined", supernode.supernode_id, sha256)
+        self._append("defined", supernode.supernode_id, sha256, supernode=supernode)
 
     def register(self, claim: Claim) -> None:
         """Fix a claim.
@@ -50,8 +130,9 @@ class ClaimRegistry:
         missing = [i for i in supernodes_of(claim) if ("defined", i) not in self._fixed]
         if missing:
             raise RegistrationError(f"claim {claim.claim_id} names undefined supernodes {missing}; define them first")
-        self._once("registered", claim.claim_id)
-        self._append("registered", claim.claim_id, claim_sha256(claim))
+        sha256 = claim_sha256(claim)
+        if self._is_new("registered", claim.claim_id, sha256):
+            self._append("registered", claim.claim_id, sha256, claim=claim)
 
     def plan(self, plan: ExperimentPlan) -> None:
         """Fix the experiment of a registered claim.
@@ -64,8 +145,9 @@ class ClaimRegistry:
                 f"plan {plan.plan_id} tests claim {plan.claim_id}, which was not registered in this form; "
                 "register the claim before planning its test"
             )
-        self._once("planned", plan.claim_id)
-        self._append("planned", plan.claim_id, sha256_json(plan.model_dump(mode="json")))
+        sha256 = plan_sha256(plan)
+        if self._is_new("planned", plan.claim_id, sha256):
+            self._append("planned", plan.claim_id, sha256, plan=plan)
 
     def measure(self, plan: ExperimentPlan, measurement: Measurement) -> None:
         """Log the result of a planned experiment.
@@ -73,22 +155,52 @@ class ClaimRegistry:
         Raises:
             RegistrationError: the experiment was not planned, differs from the plan, or was measured already.
         """
-        if self._fixed.get(("planned", plan.claim_id)) != sha256_json(plan.model_dump(mode="json")):
+        if self._fixed.get(("planned", plan.claim_id)) != plan_sha256(plan):
             raise RegistrationError(
                 f"plan {plan.plan_id} was not registered in this form; plan the test of {plan.claim_id} before it runs"
             )
-        self._once("measured", plan.claim_id)
-        self._append("measured", plan.claim_id, sha256_json(measurement.model_dump(mode="json")))
+        sha256 = measurement_sha256(measurement)
+        if self._is_new("measured", plan.claim_id, sha256):
+            self._append("measured", plan.claim_id, sha256, measurement=measurement)
 
-    def _once(self, event: Event, subject: str) -> None:
-        if (event, subject) in self._fixed:
+    def _is_new(self, event: Event, subject: str, sha256: str) -> bool:
+        """Whether an entry is to be written; False for one that an earlier process wrote after its last checkpoint."""
+        key = (event, subject)
+        if key not in self._fixed:
+            return True
+        if key not in self._unconfirmed:
             raise RegistrationError(f"claim {subject} was {event} before; the registry is append-only, use a new id")
+        if self._fixed[key] != sha256:
+            raise RegistrationError(
+                f"the registry log says that claim {subject} was {event} in another form than now: the log does not fit "
+                f"this run; {START_AGAIN}"
+            )
+        self._unconfirmed.discard(key)
+        return False
 
-    def _append(self, event: Event, subject: str, sha256: str) -> None:
-        previous = self._entries[-1].chain if self._entries else FIRST_PREVIOUS
+    def _append(
+        self,
+        event: Event,
+        subject: str,
+        sha256: str,
+        *,
+        supernode: Supernode | None = None,
+        claim: Claim | None = None,
+        plan: ExperimentPlan | None = None,
+        measurement: Measurement | None = None,
+    ) -> None:
+        previous = self.mark.chain
         sequence = len(self._entries)
         chain = chain_sha256(sequence, event, subject, sha256, previous)
-        self._fixed[event, subject] = sha256
-        self._entries.append(
-            Registration(sequence=sequence, event=event, subject=subject, sha256=sha256, previous=previous, chain=chain)
+        entry = Registration(
+            sequence=sequence, event=event, subject=subject, sha256=sha256, previous=previous, chain=chain
         )
+        if self._log is not None:
+            # A plan announces an act, so it must outlast even the machine; its write makes the lines before it last.
+            spent = self.spent() if self.spent is not None and event == "measured" else None
+            line = LogLine(
+                entry=entry, supernode=supernode, claim=claim, plan=plan, measurement=measurement, spent=spent
+            )
+            self._log.append(line, lasting=event == "planned")
+        self._fixed[event, subject] = sha256
+        self._entries.append(entry)

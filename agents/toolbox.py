@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from tracescribe.tracer.errors import InterventionError
 from tracescribe.tracer.graph import FloatArray
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tracescribe.agents.case_tools import CaseTools
@@ -90,8 +92,18 @@ class Toolbox:
             self._norms[layer] = rows.float().flatten(1).norm(dim=1).numpy()
         return self._norms[layer]
 
-    def open(self, case: InterpretationCase, budget: Budget, *, seed: int = 0) -> CaseTools:
+    def open(
+        self,
+        case: InterpretationCase,
+        budget: Budget,
+        *,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> CaseTools:
         """The metered, typed acts for one case. Traces the prompt if the case is one; blinds the graph if it is one.
+
+        Args:
+            clock: of the budget for seconds.
 
         Raises:
             InputError: a prompt without a model, or one that the model cannot read.
@@ -100,7 +112,7 @@ class Toolbox:
         from tracescribe.agents.case_tools import CaseTools
 
         toolbox: Any = self  # a type checker that reads this file by its path takes `self` for another class
-        return CaseTools(toolbox, case, budget, seed=seed)
+        return CaseTools(toolbox, case, budget, seed=seed, clock=clock)
 
 
 def load_toolbox(
