@@ -17,6 +17,7 @@ from tracescribe.agents.case_tools import Prediction
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Supernode
 from tracescribe.agents.graph_facts import GraphFacts, graph_facts
+from tracescribe.tracer.errors import PromptError
 from tracescribe.tracer.graph import FeatureNode, IntArray
 from tracescribe.tracer.profiles import cross_similarity
 from tracescribe.tracer.prune import node_influence
@@ -103,8 +104,8 @@ def find_donors(
     for number, tier in enumerate(tiers):
         if number == LAST_TIER and at_the_end and donors:
             break
-        prompts = [" ".join(store.token_texts[int(i)] for i in ids[1:]) for ids in tier]
-        for prediction, ids in zip(tools.predict(prompts), tier, strict=True):
+        told = [(text, ids) for ids in tier if (text := readable(tools, ids)) is not None]
+        for prediction, (_, ids) in zip(tools.predict([text for text, _ in told]), told, strict=True):
             # a second donor with the same answer would tell little more
             known = {answer, *(donor.expected_token for donor in donors)}
             if prediction.token in known or prediction.probability < settings.min_probability:
@@ -115,6 +116,27 @@ def find_donors(
             if len(donors) == settings.donors_per_supernode:
                 return tuple(donors)
     return tuple(donors)
+
+
+def readable(tools: CaseTools, ids: IntArray) -> str | None:
+    """Text that the model reads as exactly these tokens; None where there is none.
+
+    Not every row of tokens is one: a tokenizer may cut the same characters otherwise, add a word of its own, or have no
+    text for a token at all. What does not come back as it was is no prompt that could be claimed about.
+    """
+    store, wanted = tools.store, [int(i) for i in ids]
+    for first in (1, 0):  # a prompt is led by BOS, which the model adds by itself, where it has one
+        texts = []
+        if store is not None:
+            texts.append(" ".join(store.token_texts.get(i, "") for i in wanted[first:]))
+        texts.append(str(tools.model.tokenizer.decode(wanted[first:])))
+        for text in dict.fromkeys(texts):
+            try:
+                if [int(i) for i in tools.model.encode(text)] == wanted:
+                    return text
+            except PromptError:
+                continue
+    return None
 
 
 def source_positions(facts: GraphFacts, members: Sequence[FeatureNode], share: float) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.label_test_settings import LabelTestSettings
 
 
 @dataclass(frozen=True)
@@ -13,14 +14,17 @@ class LoopSettings:
 
     Attributes:
         seed: of every random draw.
-        max_rounds: rounds of revision; one, because every further round tests more claims on the same data.
+        max_rounds: most rounds of revision. Three, because every further round tests more claims on the same data, and
+            each makes the others harder to support; most runs stop earlier (see `agents.stopping`).
         experiments: how claims are tested.
+        label_tests: how labels are judged on unseen contexts, and which are sent back.
     """
 
     seed: int = 0
-    max_rounds: int = 1
+    max_rounds: int = 3
     experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
+    label_tests: LabelTestSettings = field(default_factory=LabelTestSettings)
 
     def as_json(self) -> dict[str, object]:
         """The settings as plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"experiments": self.experiments.as_json()}

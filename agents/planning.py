@@ -7,10 +7,8 @@ and the whole plan is hashed before the first perturbed run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from tracescribe.agents.claims import (
     Claim,
@@ -22,9 +20,14 @@ from tracescribe.agents.claims import (
     SwapClaim,
     claim_sha256,
 )
-from tracescribe.agents.experiment_settings import MIN_CONTROLS, ExperimentSettings
+from tracescribe.agents.decision_rules import metric_of, rule_for
+from tracescribe.agents.doses import doses_for
+from tracescribe.agents.effects import tokens_of
+from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Controls, ExperimentPlan
-from tracescribe.tracer.controls import SHIFTS_MATCHED_ON, SUBSETS_MATCHED_ON, matched_shifts, matched_subsets
+from tracescribe.agents.paraphrases import Wording, design_wordings, members_of
+from tracescribe.agents.random_circuits import random_circuits
+from tracescribe.tracer.controls import SHIFTS_MATCHED_ON, matched_shifts
 from tracescribe.tracer.edits import FeatureEdit, FeatureShift, Row, ablation, as_shifts, scaling, swap
 from tracescribe.tracer.errors import InterventionError
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
@@ -32,6 +35,8 @@ from tracescribe.tracer.provenance import sha256_json
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
+
+__all__ = ["InterventionDesign", "InterventionTest", "Members", "design_intervention", "edit_json", "metric_of"]
 
 Members = Mapping[str, tuple[FeatureNode, ...]]
 """Feature nodes by supernode id."""
@@ -49,6 +54,8 @@ class InterventionDesign:
         reference: a further run that the metric needs (sufficiency: nothing left; swap: the donor's features added and
             nothing taken away), or None.
         read: feature nodes whose activations are read in every run (edges).
+        doses: steering: the same edits at multipliers short of the claimed one, each with its multiplier.
+        wordings: the edits in other wordings of the prompt.
     """
 
     claim: Claim
@@ -57,6 +64,13 @@ class InterventionDesign:
     matched_on: tuple[str, ...]
     reference: Row | None = None
     read: tuple[FeatureNode, ...] = ()
+    doses: tuple[tuple[float, Row], ...] = ()
+    wordings: tuple[Wording, ...] = ()
+
+    def rows(self) -> list[Row]:
+        """All runs on the case's own prompt: what is tested, the controls, the doses, and the reference as the last."""
+        last = [self.reference] if self.reference is not None else []
+        return [self.tested, *self.controls, *(row for _, row in self.doses), *last]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +89,14 @@ def design_intervention(
     Raises:
         InterventionError: there is nothing to edit, or nothing to read.
         PromptError: a donor prompt that the model cannot read.
+        UnknownIdError: the claim speaks of a token that the model does not have.
         BudgetExceededError: the forward passes are used up.
     """
+    for token in tokens_of(claim):
+        tools.model.token_id(token)  # refused before anything is planned, not after half of it was run
     design = _design(tools, members, claim, settings)
+    wordings = design_wordings(tools, claim, members_of(claim, members), settings)
+    design = replace(design, wordings=wordings)
     return InterventionTest(_plan(tools, design, settings), design)
 
 
@@ -86,8 +105,10 @@ def _design(tools: CaseTools, members: Members, claim: Claim, settings: Experime
         case NecessityClaim():
             return _against_matched(tools, claim, ablation(members[claim.supernode]), settings)
         case SteeringClaim():
-            row = scaling(members[claim.supernode], claim.multiplier, tools.clean())
-            return _against_matched(tools, claim, row, settings)
+            of, clean = members[claim.supernode], tools.clean()
+            design = _against_matched(tools, claim, scaling(of, claim.multiplier, clean), settings)
+            doses = tuple((dose, scaling(of, dose, clean)) for dose in doses_for(claim.multiplier))
+            return replace(design, doses=doses)
         case SwapClaim():
             donor = donor_activations(tools, claim)
             _same_places(claim, members[claim.supernode], donor)
@@ -194,30 +215,10 @@ def _sufficiency(
             f"claim {claim.claim_id}: the circuit holds {len(keep)} of {len(active)} active features; "
             "there must be something to keep and something to remove"
         )
-    circuits, matched_on = _random_circuits(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
+    circuits, matched_on = random_circuits(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
     controls = tuple(ablation(node for node in active if node not in set(circuit)) for circuit in circuits)
     tested = ablation(node for node in active if node not in circuit_members)
     return InterventionDesign(claim, tested, controls, matched_on, reference=ablation(active))
-
-
-def _random_circuits(
-    rng: np.random.Generator, keep: Sequence[FeatureNode], active: Sequence[FeatureNode], n: int
-) -> tuple[list[tuple[FeatureNode, ...]], tuple[str, ...]]:
-    """Random circuits of the same size, and what they are matched on.
-
-    They are matched layer by layer where that leaves enough of them for a verdict. In a short prompt it may not: then
-    they are matched in their number of features alone, and the plan says so.
-    """
-    circuits = matched_subsets(rng, keep, active, n)
-    if len(circuits) >= MIN_CONTROLS:
-        return circuits, SUBSETS_MATCHED_ON
-    one_layer = {FeatureNode(0, index, 0): node for index, node in enumerate(active)}
-    chosen = [stand_in for stand_in, node in one_layer.items() if node in set(keep)]
-    looser = matched_subsets(rng, chosen, tuple(one_layer), n)
-    if len(looser) <= len(circuits):
-        return circuits, SUBSETS_MATCHED_ON
-    matched_on = tuple(what for what in SUBSETS_MATCHED_ON if what != "layer")
-    return [tuple(one_layer[stand_in] for stand_in in circuit) for circuit in looser], matched_on
 
 
 def _plan(tools: CaseTools, design: InterventionDesign, settings: ExperimentSettings) -> ExperimentPlan:
@@ -229,6 +230,10 @@ def _plan(tools: CaseTools, design: InterventionDesign, settings: ExperimentSett
         intervention["reference"] = _row_json(design.reference)
     if design.read:
         intervention["read"] = [list(node) for node in design.read]
+    if design.doses:
+        intervention["doses"] = [_row_json(row) for _, row in design.doses]
+    if design.wordings:
+        intervention["paraphrases"] = [[_row_json(row) for row in wording.rows] for wording in design.wordings]
     return ExperimentPlan(
         plan_id=f"p-{claim.claim_id}",
         claim_id=claim.claim_id,
@@ -246,28 +251,15 @@ def _plan(tools: CaseTools, design: InterventionDesign, settings: ExperimentSett
         threshold=threshold,
         alpha=settings.alpha,
         seed=tools.seed,
+        hypothesis=claim.statement,
+        rule=rule_for(claim, settings.alpha),
+        doses=tuple(dose for dose, _ in design.doses),
+        paraphrases=tuple(wording.prompt for wording in design.wordings),
     )
 
 
 def _row_json(row: Row) -> list[dict[str, object]]:
     return [edit_json(edit) for edit in row]
-
-
-def metric_of(claim: Claim) -> tuple[str, float]:
-    """Name of the measured quantity, and the smallest value that supports the claim."""
-    match claim:
-        case NecessityClaim():
-            return "log_probability_drop", claim.min_effect
-        case SwapClaim():
-            return "probability_gain", claim.min_effect
-        case SteeringClaim():
-            return "log_probability_change", claim.min_effect
-        case EdgeClaim():
-            return "relative_change", claim.min_effect
-        case SufficiencyClaim():
-            return "recovered", claim.min_recovered
-        case LabelClaim():
-            return "auc", claim.min_auc
 
 
 def edit_json(edit: FeatureEdit | FeatureShift) -> dict[str, object]:
