@@ -75,13 +75,17 @@ class PoorLabel:
 
     Attributes:
         label: with its scores.
-        missed: contexts in which the feature fires and the label says that it does not, each as marked text.
-        false_alarms: contexts in which the label says that it fires, and it does not.
+        missed: contexts in which the feature fires and the label says that it does not, or on which words it fires; each as
+            text in which every token that it fires on is marked as `<<token>>`.
+        false_alarms: contexts in which the feature is silent and the label says that it fires; nothing in them is marked.
+        missed_ids, false_alarm_ids: ids of the same contexts, for who can look them up.
     """
 
     label: FeatureLabel
     missed: tuple[str, ...]
     false_alarms: tuple[str, ...]
+    missed_ids: tuple[str, ...] = ()
+    false_alarm_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
-"""Facts about the scanned corpus that every label needs and no label changes; counted once, on the labelling half."""
+"""Facts about the scanned corpus that every label needs and no label changes; counted once, on the labelling half.
+
+The other half is here only as what it is dealt into (`unseen`): it tests labels, and is never counted.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from tracescribe.agents.near_misses import FiringPlaces, firing_places
+from tracescribe.agents.unseen import UnseenHalf
 from tracescribe.tracer.evidence_store import EvidenceStore
 from tracescribe.tracer.graph import BoolArray, IntArray
 
@@ -23,6 +28,12 @@ class CorpusFacts:
     """
 
     store: EvidenceStore
+    _places: dict[int, FiringPlaces] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def unseen(self) -> UnseenHalf:
+        """The half that labels are tested on."""
+        return UnseenHalf(self.store)
 
     @cached_property
     def labelling(self) -> BoolArray:
@@ -53,6 +64,16 @@ class CorpusFacts:
         ends = np.full(store.n_sentences, -1, dtype=np.int64)
         ends[store.token_sentence[telling]] = store.token_ids[telling]  # the last assignment of a sentence stays
         return ends
+
+    def firing_places(self, layer: int) -> FiringPlaces:
+        """Where the features of a layer fire; kept.
+
+        Raises:
+            UnknownIdError: no such layer.
+        """
+        if layer not in self._places:
+            self._places[layer] = firing_places(self.store, layer)
+        return self._places[layer]
 
     def ids_of(self, word: str) -> tuple[int, ...]:
         """Token ids that read as a word."""

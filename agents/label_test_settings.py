@@ -17,6 +17,10 @@ class LabelTestSettings:
         n_near_miss: most contexts in which the features nearest to this one fire and this one does not; half of the
             negatives, because random ones are told apart by nearly any label.
         n_neighbours: how many of the nearest features near misses are drawn from.
+        window: longest context, in tokens; 32 as in Delphi.
+        model_contexts: contexts of each method that a language model is asked about, half of them positives; they are the
+            first of those that code judges. 20 cost four questions for each label, and give an interval of about 0.2
+            either way: enough to find labels that are no better than guessing.
         per_call: contexts in one question to a language model; Delphi's default is 5, two such batches fit one answer.
         poor_high: a label is poor if the interval of its balanced accuracy ends below this: then chance does not
             explain that it misses what a useful label reaches.
@@ -32,6 +36,8 @@ class LabelTestSettings:
     n_random: int = 25
     n_near_miss: int = 25
     n_neighbours: int = 10
+    window: int = 32
+    model_contexts: int = 20
     per_call: int = 10
     poor_high: float = 0.8
     poor_mean: float = 0.7
@@ -39,9 +45,10 @@ class LabelTestSettings:
     max_relabelled: int = 24
 
     def __post_init__(self) -> None:
-        for name in ("n_positive", "n_random", "n_near_miss", "n_neighbours", "per_call", "n_counterexamples"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}, but label tests need at least 1")
+        least = dict.fromkeys(("n_positive", "n_random", "n_neighbours", "window", "per_call", "n_counterexamples"), 1)
+        for name, low in (least | {"n_near_miss": 0, "max_relabelled": 0, "model_contexts": 4}).items():
+            if getattr(self, name) < low:
+                raise SettingError(f"{name} is {getattr(self, name)}, but label tests need at least {low}")
         for name in ("poor_high", "poor_mean"):
             if not 0.5 <= getattr(self, name) <= 1.0:
                 raise SettingError(f"{name} is {getattr(self, name)}, but a balanced accuracy bound lies in 0.5 to 1")

@@ -1,15 +1,12 @@
-"""Labels against sentences that the labeller never saw: scores, and experiments on label claims.
+"""A label's predicate against sentences that the labeller never saw: scores, and experiments on label claims.
 
-The test half of the corpus is cut in two once more, for each feature, by a hash of each sentence: one part gives the
-scores that agents may look at, the other is kept for registered claims, so that no claim is tested on what suggested it.
+Scores and claims rest on different parts of the test half; see `unseen`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +14,9 @@ from tracescribe.agents.claims import LabelClaim, Predicate, claim_sha256
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Controls, DetectionScore, ExperimentPlan, Interval, Measurement
 from tracescribe.agents.planning import metric_of
-from tracescribe.agents.predicates import holds
+from tracescribe.agents.predicates import holds_at
 from tracescribe.agents.resampling import auc_interval, f1_interval
+from tracescribe.agents.unseen import Part
 from tracescribe.tracer.controls import FEATURES_MATCHED_ON, controls_sha256, matched_features
 from tracescribe.tracer.errors import EvidenceError
 from tracescribe.tracer.graph import BoolArray, FeatureRef, FloatArray, IntArray
@@ -26,9 +24,7 @@ from tracescribe.tracer.statistics import roc_auc
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
-    from tracescribe.tracer.evidence_store import EvidenceStore
-
-Part = Literal["score", "claim"]
+    from tracescribe.agents.corpus_facts import CorpusFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,17 +61,8 @@ class LabelTest:
     controls: tuple[FeatureRef, ...]
 
 
-def _hash(sentence: str) -> bytes:
-    return hashlib.sha256(f"label part\0{sentence}".encode()).digest()
-
-
-def in_part(sentence: str, part: Part) -> bool:
-    """Whether a sentence of the test half in which a feature is silent belongs to this part of it."""
-    return (_hash(sentence)[0] % 2 == 0) == (part == "score")
-
-
 def sample_sentences(
-    store: EvidenceStore,
+    corpus: CorpusFacts,
     ref: FeatureRef,
     predicate: Predicate,
     part: Part,
@@ -87,76 +74,46 @@ def sample_sentences(
     Raises:
         EvidenceError: it fires in too few.
     """
-    positive, negative = test_pools(store, ref, part, settings)
+    positive, negative = corpus.unseen.pools(ref, part, settings.min_positive)
     if len(positive) < settings.min_positive or len(negative) < settings.min_positive:
         raise EvidenceError(
             f"feature {ref} fires in {len(positive)} and is silent in {len(negative)} unseen sentences; a test needs "
             f"{settings.min_positive} of each; scan a larger corpus"
         )
-    drawn = [positive[i] for i in rng.permutation(len(positive))[: settings.n_positive]]
-    drawn += [negative[i] for i in rng.permutation(len(negative))[: settings.n_negative]]
-    return _tokens_of(store, drawn, predicate)
-
-
-def test_pools(
-    store: EvidenceStore, ref: FeatureRef, part: Part, settings: ExperimentSettings
-) -> tuple[list[int], list[int]]:
-    """Sentences of the test half that belong to one part of it: those in which a feature fires, and the others.
-
-    The sentences in which it fires are dealt out in turn, in the order of their hashes, so that both parts have their
-    share. A feature too rare for that is not scored at all, and all of them are kept for its claim.
-    """
-    half = _one_each(store, np.flatnonzero(store.is_test))
-    firing = set(_firing_sentences(store, ref).tolist())
-    positive = [i for i in half if i in firing]
-    negative = [i for i in half if i not in firing and in_part(store.corpus[i], part)]
-    if len(positive) < 2 * settings.min_positive:
-        return (positive if part == "claim" else []), negative
-    return positive[part == "claim" :: 2], negative
-
-
-def _one_each(store: EvidenceStore, sentences: IntArray) -> list[int]:
-    """One number for each distinct sentence, in the order of the sentences' hashes."""
-    first: dict[str, int] = {}
-    for sentence in sentences:
-        first.setdefault(store.corpus[int(sentence)], int(sentence))
-    return [first[text] for text in sorted(first, key=lambda text: (_hash(text), text))]
-
-
-def _firing_sentences(store: EvidenceStore, ref: FeatureRef) -> IntArray:
-    return np.unique(store.token_sentence[np.flatnonzero(store.dense(ref) > 0)]).astype(np.int64)
-
-
-def _tokens_of(store: EvidenceStore, sentences: Sequence[int], predicate: Predicate) -> UnseenSentences:
-    skip = store.origin.zero_positions
-    token, group, met = [], [], []
-    for place, sentence in enumerate(sentences):
-        span = np.arange(store.offsets[sentence], store.offsets[sentence + 1])
-        following = tuple(store.token_texts[int(i)] for i in store.next_token(sentence))
-        truth = holds(predicate, store.sentence_tokens(sentence), following)
-        token.append(span[skip:])
-        group.append(np.full(len(span) - skip, place))
-        met.append(truth[skip:])
-    return UnseenSentences(
-        tuple(int(s) for s in sentences), np.concatenate(token), np.concatenate(group), np.concatenate(met)
+    drawn = np.concatenate(
+        [rng.permutation(positive)[: settings.n_positive], rng.permutation(negative)[: settings.n_negative]]
     )
+    return _tokens_of(corpus, drawn, predicate)
+
+
+def _tokens_of(corpus: CorpusFacts, sentences: IntArray, predicate: Predicate) -> UnseenSentences:
+    store = corpus.store
+    first = store.offsets[sentences] + store.origin.zero_positions
+    lengths = np.maximum(store.offsets[sentences + 1] - first, 0)
+    group = np.repeat(np.arange(len(sentences)), lengths)
+    token = np.repeat(first - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) + np.arange(int(lengths.sum()))
+    return UnseenSentences(tuple(int(s) for s in sentences), token, group, holds_at(corpus, predicate, token))
 
 
 def score_predicate(
-    store: EvidenceStore, ref: FeatureRef, predicate: Predicate, settings: ExperimentSettings, rng: np.random.Generator
+    corpus: CorpusFacts,
+    ref: FeatureRef,
+    predicate: Predicate,
+    part: Part,
+    settings: ExperimentSettings,
+    rng: np.random.Generator,
 ) -> DetectionScore:
     """How well a predicate tells where a feature fires, on unseen sentences.
 
     Raises:
         EvidenceError: the feature fires in too few of them, or the predicate holds nowhere or everywhere.
     """
-    sample = sample_sentences(store, ref, predicate, "score", settings, rng)
-    activation = store.dense(ref)[sample.token]
+    sample = sample_sentences(corpus, ref, predicate, part, settings, rng)
+    activation = corpus.store.dense(ref)[sample.token]
     fires = activation > 0
-    counts = np.zeros((len(sample.sentences), 3))
-    for column, mask in enumerate((fires & sample.holds, sample.holds, fires)):
-        np.add.at(counts[:, column], sample.group[mask], 1.0)
-
+    masks = (fires & sample.holds, sample.holds, fires)
+    counts = np.stack([np.bincount(sample.group[m], minlength=len(sample.sentences)) for m in masks], axis=1)
+    counts = counts.astype(np.float64)
     hit, told, true = counts.sum(axis=0)
     bounds = f1_interval(counts, rng, settings.n_bootstrap)
     return DetectionScore(
@@ -176,17 +133,17 @@ def design_label_test(tools: CaseTools, claim: LabelClaim, settings: ExperimentS
     Raises:
         EvidenceError: there is no corpus scan, or the feature fires in too few of its unseen sentences.
     """
-    store = tools.store
-    if store is None:
+    corpus = tools.corpus
+    if corpus is None:
         raise EvidenceError("no corpus evidence to test the label on; build it with: tracescribe evidence build")
     ref = FeatureRef(claim.layer, claim.feature)
     rng = tools.rng("label test", claim.claim_id)
-    sample = sample_sentences(store, ref, claim.predicate, "claim", settings, rng)
+    sample = sample_sentences(corpus, ref, claim.predicate, "claim", settings, rng)
     if sample.holds.all() or not sample.holds.any():
         raise EvidenceError(
             f"the predicate of claim {claim.claim_id} holds nowhere or everywhere in the test sentences"
         )
-    density = {ref.layer: store.densities(ref.layer)}
+    density = {ref.layer: corpus.store.densities(ref.layer)}
     drawn = matched_features(tools.rng("controls", claim.claim_id), [ref], density, settings.n_controls)
     metric, threshold = metric_of(claim)
     plan = ExperimentPlan(

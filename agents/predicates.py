@@ -1,13 +1,17 @@
-"""Predicates as code: where in a text they hold."""
+"""Predicates as code: where in a text they hold, and where in a scanned corpus."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tracescribe.agents.claims import Predicate
-from tracescribe.tracer.graph import BoolArray
+from tracescribe.tracer.graph import BoolArray, IntArray
+
+if TYPE_CHECKING:
+    from tracescribe.agents.corpus_facts import CorpusFacts
 
 
 def holds(predicate: Predicate, tokens: Sequence[str], next_tokens: Sequence[str]) -> BoolArray:
@@ -31,6 +35,28 @@ def holds(predicate: Predicate, tokens: Sequence[str], next_tokens: Sequence[str
     index = np.arange(len(tokens))
     window_start = np.maximum(index - predicate.window, 0)
     return np.asarray(before[index] - before[window_start] > 0, dtype=np.bool_)
+
+
+def holds_at(corpus: CorpusFacts, predicate: Predicate, at: IntArray) -> BoolArray:
+    """Where a predicate holds in the corpus: the same as `holds` on each sentence, for chosen tokens at once.
+
+    Args:
+        at: indices of tokens in the corpus, `[n]`.
+
+    Returns:
+        `[n]`.
+    """
+    store = corpus.store
+    ids = [i for word in predicate.words for i in corpus.ids_of(word)]
+    if predicate.on == "token":
+        return np.asarray(np.isin(store.token_ids[at], ids), dtype=np.bool_)
+    if predicate.on == "next":
+        return np.asarray(np.isin(store.next_token_ids[at], ids), dtype=np.bool_)
+    start = store.offsets[store.token_sentence[at]]
+    back = at[:, None] - np.arange(1, predicate.window + 1)[None, :]
+    inside = back >= start[:, None]
+    met = np.isin(store.token_ids[np.maximum(back, 0)], ids) & inside
+    return np.asarray(met.any(axis=1), dtype=np.bool_)
 
 
 def in_words(predicate: Predicate) -> str:

@@ -1,4 +1,4 @@
-"""Percentile bootstrap intervals of the three statistics that experiments report, all resamples drawn at once.
+"""Percentile bootstrap intervals of the statistics that experiments report, all resamples drawn at once.
 
 Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
 """
@@ -44,6 +44,25 @@ def f1_interval(
     """
     both, told, true = (_multiplicities(rng, len(counts), n_resamples) @ counts).T
     return _bounds(2.0 * both / np.maximum(told + true, 1.0), level)
+
+
+def balanced_interval(
+    right: tuple[int, int],
+    total: tuple[int, int],
+    rng: np.random.Generator,
+    n_resamples: int,
+    level: float = DEFAULT_LEVEL,
+) -> Bounds:
+    """Interval of a balanced accuracy over resampled contexts, positives and negatives resampled apart.
+
+    The right answers among `n` contexts drawn with replacement from `n`, `k` of them right, are binomial: that is the
+    bootstrap itself, not an approximation of it.
+
+    Args:
+        right, total: of positives and of negatives; at least one context of each.
+    """
+    shares = [rng.binomial(n, k / n, size=n_resamples) / n for k, n in zip(right, total, strict=True)]
+    return _bounds((shares[0] + shares[1]) / 2.0, level)
 
 
 def auc_interval(
