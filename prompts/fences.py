@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from functools import lru_cache
 
 _BOUNDARY_DIGITS = 16
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
@@ -37,10 +38,13 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        character if character in "\n\t" or not is_hidden(character) else f"\\u{{{ord(character):x}}}"
-        for character in text
-    )
+    return "".join(map(_shown, text))
+
+
+@lru_cache(maxsize=8192)
+def _shown(character: str) -> str:
+    """One character as it is shown; kept, because contexts hold the same few over and over."""
+    return character if character in "\n\t" or not is_hidden(character) else f"\\u{{{ord(character):x}}}"
 
 
 def capped(text: str, max_chars: int) -> str:
