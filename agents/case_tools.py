@@ -237,17 +237,23 @@ class CaseTools(RunAccount):
             return self.store.live(layer)
         return np.arange(self.transcoders.n_features[layer], dtype=np.int64)
 
-    def intervene(self, rows: Sequence[Row], *, read: Sequence[FeatureNode] = ()) -> InterventionResult:
-        """Run many interventions on the case's prompt at once: MLPs react, attention is recomputed.
+    def intervene(
+        self, rows: Sequence[Row], *, read: Sequence[FeatureNode] = (), prompt: str | None = None
+    ) -> InterventionResult:
+        """Run many interventions on one prompt at once: MLPs react, attention is recomputed.
+
+        Args:
+            prompt: another one than the case's own.
 
         Raises:
+            PromptError: the model cannot read the prompt.
             BudgetExceededError: the forward passes are used up.
             InterventionError: an edit outside the model, or one that is not finite.
         """
         from tracescribe.tracer.edits import InterventionSettings
         from tracescribe.tracer.interventions import intervene
 
-        clean = self.clean()
+        clean = self.clean(prompt)
         self.charge_passes(len(rows))
         settings = InterventionSettings(mode="open", freeze_attention=False)
         return intervene(self.model, self.transcoders, clean.tokens, rows, settings, read=read, clean=clean)

@@ -1,56 +1,42 @@
 """The loop that every agent runs: a LangGraph graph with typed state, around one `Proposer`.
 
     trace -> survey -> screen -> evidence -> label -> test_labels -> group -> hypothesise
-          -> register -> experiment -> judge -> revise -> (register again, or) report
+          -> register -> experiment -> judge -> assess -> revise -> (register again, or) report
 
 The proposer thinks (label, group, hypothesise, revise); everything else is code. A step that fails is recorded and the
 loop goes on with what it has; a budget that runs out ends thinking and testing, and the report says so.
+
+With a `RunStore`, the state is on disk after every step, and every plan and measurement as it is made: the same call
+after a kill goes on at the step that the kill cut off.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tracescribe.agents.agent import Findings, Progress, Proposal, Proposer, no_progress
+from tracescribe.agents.agent import Progress, Proposer, no_progress
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.loop_graph import STEPS, DrawnEdge, GraphDrawing, compile_loop, graph_drawing
 from tracescribe.agents.loop_settings import LoopSettings
-from tracescribe.agents.report import CircuitReport, StepFailure
-from tracescribe.agents.state import LoopState, LoopUpdate, first_state
-from tracescribe.tracer.errors import BudgetExceededError, WorkError
+from tracescribe.agents.loop_steps import LoopSteps, StepClock
+from tracescribe.agents.report import CircuitReport
+from tracescribe.agents.state import first_state
 
 if TYPE_CHECKING:
-    from langgraph.graph.state import CompiledStateGraph
+    from pydantic import JsonValue
 
     from tracescribe.agents.case_tools import CaseTools
-    from tracescribe.agents.durable.run_store import RunStore
+    from tracescribe.agents.durable.run_store import OpenRun, RunStore
     from tracescribe.agents.toolbox import Toolbox
 
-__all__ = ["STEPS", "LoopAgent", "LoopSettings", "StepClock"]
+__all__ = ["STEPS", "DrawnEdge", "GraphDrawing", "LoopAgent", "LoopSettings", "StepClock", "graph_drawing"]
 
-STEPS: tuple[str, ...] = (
-    "trace",
-    "survey",
-    "screen",
-    "evidence",
-    "label",
-    "test_labels",
-    "group",
-    "hypothesise",
-    "register",
-    "experiment",
-    "judge",
-    "revise",
-    "report",
-)
-"""Every step, in the order of a first pass."""
-RECURSION_LIMIT = 100
-"""Steps after which LangGraph takes the loop for endless: a first pass and some twenty rounds of revision."""
+STEPS_OF_A_ROUND = 5
+"""register, experiment, judge, assess, revise."""
 
 
 @dataclass(frozen=True)
@@ -80,194 +66,72 @@ class LoopAgent:
     ) -> CircuitReport:
         """Interpret one circuit.
 
+        Args:
+            store: keeps the run, so that the same call goes on with it after a kill; None keeps it in memory. Until the
+                store is told that the run is finished, the same call gives the same report again.
+
         Raises:
             InputError: the prompt or graph cannot be interpreted at all.
             BudgetExceededError: the budget does not even allow the prompt to be traced.
+            RunLockedError: another process works in the store.
+            RunMismatchError: the store holds an unfinished run of something else.
+            RunDamagedError: the store's files cannot be read.
+            RegistrationError: the store's registry log is damaged, or does not fit its checkpoints.
         """
         clock = StepClock(progress)
-        with clock.step("trace") as found:
-            tools = toolbox.open(case, budget, seed=self.settings.seed)
-            found(f"{tools.full.n_nodes} nodes, {tools.pruned.n_nodes} kept")
-        run = _LoopRun(tools, self.proposer, self.settings, clock)
-        state = run.compile().invoke(first_state(), {"recursion_limit": RECURSION_LIMIT})
+        with store.open() if store is not None else nullcontext() as run:
+            with clock.step("trace") as found:
+                tools = (
+                    toolbox.open(case, budget, seed=self.settings.seed)
+                    if run is None
+                    else toolbox.open(case, budget, seed=self.settings.seed, clock=run.clock)
+                )
+                found(f"{tools.full.n_nodes} nodes, {tools.pruned.n_nodes} kept")
+            return self._in_memory(tools, clock) if run is None else self._kept(run, tools, clock)
+
+    def _in_memory(self, tools: CaseTools, clock: StepClock) -> CircuitReport:
+        steps = LoopSteps(tools, self.proposer, self.settings, clock)
+        state = compile_loop(steps.nodes()).invoke(first_state(), {"recursion_limit": self._limit})
         report: CircuitReport = state["report"]
         return report
 
+    def _kept(self, run: OpenRun, tools: CaseTools, clock: StepClock) -> CircuitReport:
+        from tracescribe.agents.durable.checkpoints import CONFIG
 
-class StepClock:
-    """Times the steps, and tells a `Progress` about them."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Time one step; call what it yields with a few words on what was found."""
-        details: list[str] = []
-        self._progress(name, "start", "", 0.0)
-        start = time.monotonic()
-        try:
-            yield details.append
-        finally:
-            spent = time.monotonic() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
-            self._progress(name, "done", "; ".join(details), spent)
-
-
-class _Node(Protocol):
-    """A node as LangGraph calls it."""
-
-    def __call__(self, state: LoopState) -> LoopUpdate: ...
-
-
-class _LoopRun:
-    """One pass through the graph: the steps, bound to one case."""
-
-    def __init__(self, tools: CaseTools, proposer: Proposer, settings: LoopSettings, clock: StepClock) -> None:
-        self.tools = tools
-        self.proposer = proposer
-        self.settings = settings
-        self.clock = clock
-
-    def compile(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """The LangGraph graph."""
-        from langgraph.graph import END, START, StateGraph
-
-        graph = StateGraph(LoopState)
-        steps = STEPS[1:]
-        for name in steps:
-            graph.add_node(name, self._timed(name, getattr(self, f"_{name}")))
-        graph.add_edge(START, steps[0])
-        for here, there in pairwise(steps):
-            if here != "revise":
-                graph.add_edge(here, there)
-        graph.add_conditional_edges("revise", lambda state: "register" if state["pending"] else "report")
-        graph.add_edge("report", END)
-        return graph.compile()
-
-    def _timed(self, name: str, step: Callable[[LoopState, Callable[[str], None]], LoopUpdate]) -> _Node:
-        """The step as a node: timed; a failure is recorded, an empty budget cuts the rest short."""
-
-        def node(state: LoopState) -> LoopUpdate:
-            with self.clock.step(name) as found:
-                try:
-                    return step(state, found)
-                except BudgetExceededError as error:
-                    found("cut short")
-                    return LoopUpdate(cut_short=str(error), pending=())
-                except WorkError as error:
-                    if name in ("survey", "judge", "report"):
-                        raise
-                    found("failed")
-                    return LoopUpdate(failures=(StepFailure(step=name, error=str(error)),))
-
-        return node
-
-    # -- steps --------------------------------------------------------------------------------------------------------
-
-    def _survey(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        from tracescribe.agents.survey import make_survey
-
-        survey = make_survey(self.tools)
-        found(f"{len(survey.features)} features, answer {survey.target_token!r}")
-        return LoopUpdate(survey=survey)
-
-    def _screen(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        from tracescribe.agents.screening import screen
-
-        survey = screen(self.tools, state["survey"])
-        found(f"{len(survey.screened)} features needed that the graph does not show")
-        return LoopUpdate(survey=survey)
-
-    def _evidence(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        seen = [self.tools.evidence(node.ref) for node in state["survey"].features]
-        contexts = sum(len(evidence.contexts) for evidence in seen if evidence is not None)
-        found(f"{contexts} contexts of {sum(e is not None for e in seen)} features")
-        return LoopUpdate()
-
-    def _label(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        proposal = self.proposer.label(self.tools, state["survey"])
-        found(f"{len(proposal.items)} labels")
-        return LoopUpdate(labels=proposal.items, failures=proposal.failures)
-
-    def _test_labels(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        from tracescribe.agents.label_scores import score_labels
-
-        labels = score_labels(self.tools, state["labels"], self.settings.experiments)
-        scores = [label.score.auc for label in labels if label.score is not None]
-        found(f"mean AUC {sum(scores) / len(scores):.2f} over {len(scores)} labels" if scores else "no contexts")
-        return LoopUpdate(labels=labels)
-
-    def _group(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        proposal = self.proposer.group(self.tools, state["survey"], state["labels"])
-        found(f"{len(proposal.items)} supernodes")
-        return LoopUpdate(supernodes=proposal.items, failures=proposal.failures)
-
-    def _hypothesise(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        proposal = Proposal[Any]()
-        if state["supernodes"] and state["cut_short"] is None:
-            proposal = self.proposer.hypothesise(self.tools, state["survey"], state["labels"], state["supernodes"])
-        found(f"{len(proposal.items)} claims")
-        return LoopUpdate(pending=proposal.items, failures=proposal.failures)
-
-    def _register(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        pending = state["pending"]
-        for supernode in state["supernodes"]:
-            self.tools.registry.define(supernode)
-        for claim in pending:
-            self.tools.registry.register(claim)
-        found(f"{len(pending)} claims")
-        return LoopUpdate(claims=pending)
-
-    def _experiment(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        from tracescribe.agents.experiments import run_experiments
-
-        batch = run_experiments(self.tools, state["supernodes"], state["pending"], self.settings.experiments)
-        found(f"{len(batch.measurements)} experiments")
-        return LoopUpdate(
-            plans=batch.plans,
-            measurements=batch.measurements,
-            untestable=batch.untestable,
-            cut_short=batch.cut_short or state["cut_short"],
-            pending=(),
+        run.begin(self._fingerprint(tools))
+        tools.keep_in(run.registry())
+        checkpoints = run.checkpoints()
+        before = checkpoints.state()
+        if before is not None and "report" in before:
+            return before["report"]
+        steps = LoopSteps(
+            tools,
+            self.proposer,
+            self.settings,
+            clock,
+            going_on=before is not None,
+            seconds_before=run.seconds_before,
         )
+        graph = compile_loop(steps.nodes(), checkpoints.saver)
+        start = None if before is not None else first_state(tools.snapshot(), clock.seconds)
+        config: Any = {**CONFIG, "recursion_limit": self._limit}
+        # `sync`: a step's state is on the disk before the next step begins
+        state = graph.invoke(start, config, durability="sync")
+        report: CircuitReport = state["report"]
+        return report
 
-    def _judge(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        from tracescribe.agents.verdicts import judge
+    @property
+    def _limit(self) -> int:
+        """Steps after which LangGraph takes the loop for endless."""
+        return len(STEPS) + STEPS_OF_A_ROUND * (self.settings.max_rounds + 1)
 
-        verdicts = judge(
-            state["claims"],
-            state["plans"],
-            state["measurements"],
-            dict(state["untestable"]),
-        )
-        outcomes = [verdict.outcome for verdict in verdicts]
-        found(", ".join(f"{outcomes.count(o)} {o}" for o in sorted(set(outcomes))))
-        return LoopUpdate(verdicts=verdicts)
+    def _fingerprint(self, tools: CaseTools) -> Mapping[str, JsonValue]:
+        """What a run is of: whoever goes on with it must agree in all of this."""
+        from tracescribe.agents.assembly import provenance_of
 
-    def _revise(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        if state["rounds"] >= self.settings.max_rounds or state["cut_short"] is not None or not self.tools.can_test:
-            return LoopUpdate(pending=())
-        findings = Findings(
-            state["labels"],
-            state["supernodes"],
-            state["claims"],
-            state["measurements"],
-            state["verdicts"],
-        )
-        revision = self.proposer.revise(self.tools, state["survey"], findings)
-        found(f"{len(revision.claims)} new claims")
-        return LoopUpdate(
-            supernodes=revision.supernodes,
-            pending=revision.claims,
-            failures=revision.failures,
-            rounds=state["rounds"] + 1,
-        )
-
-    def _report(self, state: LoopState, found: Callable[[str], None]) -> LoopUpdate:
-        from tracescribe.agents.assembly import assemble_report
-
-        report = assemble_report(self.tools, self.proposer, self.settings, state, self.clock.seconds)
-        found(f"{len(report.summary)} sentences")
-        return LoopUpdate(report=report)
+        provenance = provenance_of(tools, self.proposer, self.settings)
+        return {
+            "case": tools.case.case_id,
+            "budget": tools.meter.budget.model_dump(mode="json"),
+            **provenance.model_dump(mode="json"),
+        }

@@ -1,0 +1,24 @@
+"""What can be wrong with a run that is kept on disk.
+
+InputError
+├── RunLockedError      another process works in the folder
+└── RunMismatchError    the folder holds an unfinished run of something else
+WorkError
+└── RunDamagedError     a file of the run cannot be read as what it should be
+"""
+
+from __future__ import annotations
+
+from tracescribe.tracer.errors import InputError, WorkError
+
+
+class RunLockedError(InputError):
+    """Another process works in the run's folder."""
+
+
+class RunMismatchError(InputError):
+    """The folder holds an unfinished run of another case, agent, seed, budget or version."""
+
+
+class RunDamagedError(WorkError):
+    """A file of the run is damaged or was changed."""
