@@ -5,6 +5,9 @@ exchanged for the bill afterwards; what is held counts against the limits, and c
 together. A server that bills more than was held is found out at once: the first call of a meter goes alone, and after
 a bill beyond what was held all further calls go one at a time. So a limit is never passed by more than one call, unless
 a server that billed as foreseen before begins to bill more while several calls are on their way.
+
+An attempt that reached the server and brought no answer may have been billed or not. It counts against the limits as if
+it had cost the most, and stands apart from what was spent: reports tell what is known.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pydantic import Field
 
 from tracescribe.agents.claims import Frozen
+from tracescribe.agents.costs import Cost
 from tracescribe.tracer.errors import BudgetExceededError
+
+__all__ = ["Budget", "Cost", "Hold", "Meter", "MeterSnapshot"]
 
 
 class Budget(Frozen):
@@ -43,33 +48,6 @@ class Budget(Frozen):
     usd: float | None = Field(default=None, ge=0)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What language-model calls cost, or can cost at most.
-
-    Attributes:
-        usd: None where no price is known.
-    """
-
-    llm_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    usd: float | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Read and written together."""
-        return self.input_tokens + self.output_tokens
-
-    def within(self, other: Cost) -> bool:
-        """Whether no part of this is more than the same part of `other`."""
-        return (
-            self.llm_calls <= other.llm_calls
-            and self.tokens <= other.tokens
-            and (self.usd or 0.0) <= (other.usd or 0.0)
-        )
-
-
 class MeterSnapshot(Frozen):
     """What a meter has counted, as plain values: a run that goes on in another process starts from it.
 
@@ -77,6 +55,7 @@ class MeterSnapshot(Frozen):
         seconds: on the meter's clock, over all processes of the run.
         usd: None while no price was known.
         billed: hashes of the requests whose answers are in these numbers, sorted.
+        doubtful_tokens, doubtful_usd: what attempts without an answer may have cost at most.
     """
 
     experiments: int = Field(default=0, ge=0)
@@ -87,6 +66,8 @@ class MeterSnapshot(Frozen):
     usd: float | None = None
     seconds: float = Field(default=0.0, ge=0)
     billed: tuple[str, ...] = ()
+    doubtful_tokens: int = Field(default=0, ge=0)
+    doubtful_usd: float = Field(default=0.0, ge=0)
 
 
 class Meter:
@@ -98,6 +79,7 @@ class Meter:
         budget: the limits.
         experiments, forward_passes, llm_calls, input_tokens, output_tokens: spent so far.
         usd: money spent so far; None while no price was known.
+        doubtful_tokens, doubtful_usd: what attempts without an answer may have cost at most, beyond what was spent.
     """
 
     def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
@@ -108,10 +90,12 @@ class Meter:
         self.input_tokens = 0
         self.output_tokens = 0
         self.usd: float | None = None
+        self.doubtful_tokens = 0
+        self.doubtful_usd = 0.0
         self._clock = clock
         self._start = clock()
         self._billed: set[str] = set()
-        self._held: list[Cost] = []
+        self._held: list[Hold] = []
         self._together = False  # whether calls may be on their way together
         self._overbilled = False
         self._changed = threading.Condition(threading.RLock())
@@ -173,8 +157,9 @@ class Meter:
                 self._changed.wait()
             self._check("seconds", self.seconds, 0, self.budget.seconds)
             self._check_cost(most)
-            self._held.append(most)
-        return Hold(self, most)
+            held = Hold(self, most)
+            self._held.append(held)
+        return held
 
     def is_billed(self, request_sha256: str) -> bool:
         """Whether the answer to this request is in the meter's numbers already."""
@@ -195,6 +180,8 @@ class Meter:
                 usd=self.usd,
                 seconds=max(0.0, self.seconds),
                 billed=tuple(sorted(self._billed)),
+                doubtful_tokens=self.doubtful_tokens,
+                doubtful_usd=self.doubtful_usd,
             )
 
     def restore(self, snapshot: MeterSnapshot) -> None:
@@ -206,21 +193,42 @@ class Meter:
             self.input_tokens = snapshot.input_tokens
             self.output_tokens = snapshot.output_tokens
             self.usd = snapshot.usd
+            self.doubtful_tokens = snapshot.doubtful_tokens
+            self.doubtful_usd = snapshot.doubtful_usd
             self._start = self._clock() - snapshot.seconds
             self._billed = set(snapshot.billed)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _settle(self, held: Cost, bill: Cost, request_sha256: str | None) -> None:
-        """Exchange what was held for the bill; called by `Hold` alone."""
+    def _settle(self, held: Hold, bill: Cost, request_sha256: str | None) -> None:
+        """Exchange what was held for the bill; like the next two, called by `Hold` alone."""
         with self._changed:
+            if held not in self._held:
+                return
             self._held.remove(held)
             self._add(bill)
             self._together = True
-            self._overbilled |= not bill.within(held)
+            self._overbilled |= not bill.within(held.most)
             if request_sha256 is not None:
                 self._billed.add(request_sha256)
             self._changed.notify_all()
+
+    def _doubt(self, held: Hold) -> None:
+        with self._changed:
+            self.doubtful_tokens += held.now.tokens
+            self.doubtful_usd += held.now.usd or 0.0
+            held.now = Cost(llm_calls=held.now.llm_calls)
+
+    def _renew(self, held: Hold) -> None:
+        with self._changed:
+            self._check("seconds", self.seconds, 0, self.budget.seconds)
+            before, held.now = held.now, Cost()
+            try:
+                self._check_cost(held.most)
+            except BudgetExceededError:
+                held.now = before
+                raise
+            held.now = held.most
 
     def _add(self, cost: Cost) -> None:
         self.llm_calls += cost.llm_calls
@@ -230,9 +238,10 @@ class Meter:
             self.usd = (self.usd or 0.0) + cost.usd
 
     def _check_cost(self, more: Cost) -> None:
-        calls = self.llm_calls + sum(cost.llm_calls for cost in self._held)
-        tokens = self.input_tokens + self.output_tokens + sum(cost.tokens for cost in self._held)
-        usd = (self.usd or 0.0) + sum(cost.usd or 0.0 for cost in self._held)
+        held = [hold.now for hold in self._held]
+        calls = self.llm_calls + sum(cost.llm_calls for cost in held)
+        tokens = self.input_tokens + self.output_tokens + self.doubtful_tokens + sum(cost.tokens for cost in held)
+        usd = (self.usd or 0.0) + self.doubtful_usd + sum(cost.usd or 0.0 for cost in held)
         self._check("llm_calls", calls, more.llm_calls, self.budget.llm_calls)
         self._check("tokens", tokens, more.tokens, self.budget.tokens)
         self._check("usd", usd, more.usd or 0.0, self.budget.usd)
@@ -250,20 +259,31 @@ class Hold:
     """What is set aside for one call, until its bill comes.
 
     Attributes:
-        most: what is set aside.
+        most: what one attempt can cost.
+        now: what is set aside at the moment.
     """
 
     def __init__(self, meter: Meter, most: Cost) -> None:
         self.most = most
+        self.now = most
         self._meter = meter
-        self._open = True
 
     def settle(self, bill: Cost, request_sha256: str | None = None) -> None:
-        """Count the bill instead of what was held; only the first time does anything.
+        """Count the bill instead of what is held; only the first time does anything.
 
         Args:
             request_sha256: of the request whose answer is paid by this bill; it is not charged again.
         """
-        if self._open:
-            self._open = False
-            self._meter._settle(self.most, bill, request_sha256)
+        self._meter._settle(self, bill, request_sha256)
+
+    def doubt(self) -> None:
+        """An attempt brought no answer and may have been billed: what was held for it stays counted as doubtful."""
+        self._meter._doubt(self)
+
+    def renew(self) -> None:
+        """Set the most aside once more, for another attempt.
+
+        Raises:
+            BudgetExceededError: it could pass a limit, or the time is up; what is held stays as it was.
+        """
+        self._meter._renew(self)

@@ -7,14 +7,16 @@ the answer; then validate. What can go wrong, and what follows, is drawn in `age
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from tracescribe.agents.budget import Cost, Meter
+from tracescribe.agents.budget import Cost, Hold, Meter
 from tracescribe.agents.call_log import CallLog
 from tracescribe.agents.llm.parsing import parse_answer
 from tracescribe.agents.providers.answer_schema import strict_schema
@@ -23,14 +25,18 @@ from tracescribe.agents.providers.completion import (
     Completion,
     CompletionRequest,
     LanguageModelClient,
+    Usage,
 )
 from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
     MalformedAnswerError,
     ProviderRequestError,
+    ProviderSetupError,
+    TransientProviderError,
     TruncatedAnswerError,
     UnusableAnswerError,
 )
+from tracescribe.agents.providers.prices import Price, price_of, require_price
 from tracescribe.agents.providers.retries import complete_with_retries
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.prompts.library import render
@@ -39,12 +45,14 @@ from tracescribe.tracer.errors import BudgetExceededError, ProviderError, WorkEr
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-CHARS_PER_TOKEN = 3
-"""For reserving a request's cost before it is known; English runs at about four, so this errs on the dear side."""
+FRAMING_TOKENS = 64
+"""Most that a provider's own wrapping adds to a message; a role and a few marks take under ten."""
 WIDEST_ANSWER = 20_000
 """Most room that a second try gets after a truncated answer; beyond it the SDKs want streaming."""
 FAILURES_IN_A_ROW = 3
 """Questions that the provider fails one after another, each after all its retries, before the rest is not asked."""
+_FINAL = (BudgetExceededError, ProviderRequestError, ProviderSetupError)
+"""After one of these the next question would fare no better."""
 _NO_TEXT = "(no text)"
 
 
@@ -55,6 +63,7 @@ class LlmSession:
         settings: how the model is reached.
         client: one attempt at one completion.
         log: what was asked and answered.
+        price: of the model; None where it is unknown.
     """
 
     def __init__(
@@ -68,7 +77,10 @@ class LlmSession:
         self.settings = settings
         self.client = client
         self.log = log
+        self.price: Price | None = price_of(settings, client.endpoint)
         self._sleep = sleep
+        self._lock = threading.Lock()
+        self._asking: dict[str, tuple[threading.Lock, int]] = {}
 
     def ask(self, prompt: RenderedPrompt, answer_type: type[Answer], meter: Meter) -> Answer:
         """Ask one question and return a valid answer.
@@ -81,6 +93,7 @@ class LlmSession:
 
         Raises:
             BudgetExceededError: the question would pass a limit.
+            UnknownPriceError: there is a limit in USD, and the model's price is unknown.
             ProviderError: no usable answer, after every retry and repair that its kind allows.
         """
         messages = [ChatMessage(role="user", text=prompt.user)]
@@ -143,41 +156,77 @@ class LlmSession:
     def _answered(self, request: CompletionRequest, meter: Meter) -> Completion:
         """The answer to one request: the recorded one, or a new one that is recorded first."""
         sha256 = request.sha256
-        recorded = self.log.recorded(sha256)
-        if recorded is not None and meter.is_billed(sha256):
-            return recorded
-        hold = meter.hold(most_it_costs(request))
-        bill, billed = Cost(llm_calls=1), None
-        try:
-            completion = self.log.recorded(sha256) or self._sent(request, sha256, meter)
-            usage = completion.usage
-            bill, billed = Cost(1, usage.input_tokens, usage.output_tokens), sha256
-        finally:
-            hold.settle(bill, billed)
+        require_price(self.price, meter.budget.usd, request.endpoint)
+        with self._one_at_a_time(sha256):
+            completion = self.log.recorded(sha256)
+            if completion is not None and meter.is_billed(sha256):
+                return completion
+            hold = meter.hold(most_it_costs(request, self.price))
+            try:
+                if completion is None:
+                    completion = self._sent(request, sha256, meter, hold)
+                hold.settle(self._bill(completion.usage), sha256)
+            finally:
+                hold.settle(Cost(llm_calls=1))  # a failure: the call is counted, and costs nothing that is known of
         return completion
 
-    def _sent(self, request: CompletionRequest, sha256: str, meter: Meter) -> Completion:
-        def before_attempt(attempt: int) -> None:
-            meter.charge()  # The time may be up by now, waits between attempts included.
+    def _sent(self, request: CompletionRequest, sha256: str, meter: Meter, hold: Hold) -> Completion:
+        def before_attempt(attempt: int) -> float | None:
+            hold.renew()  # The time may be up by now, waits between attempts included.
             self.log.intend(request, attempt)
+            return meter.seconds_left
+
+        def after_fault(error: TransientProviderError) -> None:
+            if error.maybe_billed:
+                hold.doubt()
 
         try:
             completion = complete_with_retries(
-                self.client, request, self.settings, before_attempt=before_attempt, sleep=self._sleep
+                self.client,
+                request,
+                self.settings,
+                before_attempt=before_attempt,
+                sleep=self._sleep,
+                after_fault=after_fault,
             )
         except (ProviderError, BudgetExceededError) as error:
             self.log.fail(sha256, f"{type(error).__name__}: {error}")
             raise
-        self.log.answer(sha256, completion)
+        self.log.answer(sha256, completion, self._bill(completion.usage).usd)
         return completion
 
+    def _bill(self, usage: Usage) -> Cost:
+        usd = None if self.price is None else self.price.usd(usage)
+        return Cost(llm_calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, usd=usd)
 
-def most_it_costs(request: CompletionRequest) -> Cost:
-    """The most that a request can cost: no token is shorter than one byte, and no answer longer than its limit."""
+    @contextmanager
+    def _one_at_a_time(self, sha256: str) -> Iterator[None]:
+        """Two threads with the same question: the second finds the answer of the first on record."""
+        with self._lock:
+            lock, waiting = self._asking.get(sha256, (threading.Lock(), 0))
+            self._asking[sha256] = (lock, waiting + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                _, waiting = self._asking[sha256]
+                if waiting == 1:
+                    del self._asking[sha256]
+                else:
+                    self._asking[sha256] = (lock, waiting - 1)
+
+
+def most_it_costs(request: CompletionRequest, price: Price | None) -> Cost:
+    """The most that a request can cost: no token is shorter than a byte, and no answer longer than its limit."""
     texts = [request.system, json.dumps(request.answer_schema), *(message.text for message in request.messages)]
-    return Cost(
-        llm_calls=1, input_tokens=sum(len(text) for text in texts) // CHARS_PER_TOKEN, output_tokens=request.max_tokens
+    framing = FRAMING_TOKENS * (len(request.messages) + 2)
+    usage = Usage(
+        input_tokens=sum(len(text.encode()) for text in texts) + framing,
+        output_tokens=request.max_tokens,
     )
+    usd = None if price is None else price.usd(usage)
+    return Cost(llm_calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, usd=usd)
 
 
 class _Trouble:
@@ -193,5 +242,5 @@ class _Trouble:
             self._in_a_row = 0
             return
         self._in_a_row += 1
-        if self._in_a_row >= FAILURES_IN_A_ROW or isinstance(error, (BudgetExceededError, ProviderRequestError)):
+        if self._in_a_row >= FAILURES_IN_A_ROW or isinstance(error, _FINAL):
             self.reason = str(error)

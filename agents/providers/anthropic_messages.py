@@ -2,134 +2,136 @@
 
 No temperature is sent: API version 2026-10-21, which the SDK speaks, refuses sampling parameters at any value. The
 answer's form is asked for by `output_config.format`; a model or gateway that refuses it gets the schema as a tool that
-it must call (newer models in turn refuse forced tools, so that is the second choice).
+it must call; where forced tools are refused too, as by newer models, the schema stands in the system message.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
-from tracescribe.agents.providers.completion import Completion, CompletionRequest, Endpoint, Usage
-from tracescribe.agents.providers.errors import ProviderConnectionError, ProviderTimeoutError
-from tracescribe.agents.providers.faults import server_words, status_fault
-from tracescribe.agents.providers.secrets import redact
-from tracescribe.tracer.errors import ProviderError
-
-if TYPE_CHECKING:
-    import anthropic
-    from anthropic.types import Message
+from tracescribe.agents.providers.completion import Completion, CompletionRequest
+from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
+from tracescribe.agents.providers.transport import http_client
 
 OFFICIAL_URL = "https://api.anthropic.com"
 _TOOL_DESCRIPTION = "Hands in the answer. Call it exactly once."
 
 
+@dataclass(frozen=True)
+class _Dialect:
+    """What this server has been found to accept."""
+
+    answer_by: Literal["format", "tool", "words"] = "format"
+    steps: int = 0
+
+    def adapted(self, words: str) -> _Dialect | None:
+        """The dialect without what the server's words refuse; None where they refuse nothing that can change."""
+        if self.answer_by == "format" and ("output_config" in words or "json_schema" in words):
+            return replace(self, answer_by="tool", steps=self.steps + 1)
+        if self.answer_by == "tool" and "tool" in words:
+            return replace(self, answer_by="words", steps=self.steps + 1)
+        return None
+
+
 @dataclass(eq=False)
-class AnthropicMessagesClient:
-    """One attempt at one completion per call.
+class AnthropicMessagesClient(SdkClient[_Dialect]):
+    """The Messages API."""
 
-    Attributes:
-        endpoint: who is asked.
-        key: handed to the SDK; never shown.
-        timeout_seconds: for connecting, and between two pieces of an answer.
-    """
+    expected: ClassVar[str] = "a message"
 
-    endpoint: Endpoint
-    key: str = field(repr=False)
-    timeout_seconds: float
+    def _first_dialect(self) -> _Dialect:
+        return _Dialect()
 
-    def __post_init__(self) -> None:
+    def _open(self) -> tuple[Any, Any]:
         import anthropic
 
-        self._answer_by: Literal["format", "tool"] = "format"
-        self._sdk: anthropic.Anthropic = anthropic.Anthropic(
-            api_key=self.key, base_url=self.endpoint.base_url, timeout=self.timeout_seconds, max_retries=0
+        sdk = anthropic.Anthropic(
+            api_key=self.key,
+            base_url=self.endpoint.base_url,
+            timeout=self.timeout_seconds,
+            max_retries=0,
+            http_client=http_client(self.timeout_seconds),
         )
-        self._who = f"anthropic model {self.endpoint.model} at {self.endpoint.base_url}"
+        return sdk, anthropic
 
-    def complete(self, request: CompletionRequest) -> Completion:
-        """Send one request and wait for its answer.
+    def _send(self, request: CompletionRequest, dialect: _Dialect, options: dict[str, Any]) -> Completion:
+        parameters = _parameters(request, dialect)
+        if self.stream:
+            with self._sdk.messages.create(**parameters, **options, stream=True) as events:
+                return self._joined(request, events)
+        message = self._sdk.messages.create(**parameters, **options)
+        handed_in = [
+            json.dumps(block.input, ensure_ascii=False) for block in message.content if block.type == "tool_use"
+        ]
+        text = "".join(block.text for block in message.content if block.type == "text")
+        usage = message.usage
+        read, written = (_read(usage), usage.output_tokens) if usage else (None, None)
+        return _completion(
+            request, handed_in[0] if handed_in else text, message.stop_reason, (read, written), message.model
+        )
 
-        Raises:
-            ProviderRequestError: the server refuses the request.
-            TransientProviderError: timeout, connection, rate limit, overload.
-        """
-        answer_by = self._answer_by
-        answer, fault, refused = self._attempt(request, answer_by)
-        if answer is None and answer_by == "format" and ("output_config" in refused or "json_schema" in refused):
-            self._answer_by = "tool"
-            answer, fault, _ = self._attempt(request, "tool")
-        if answer is None:
-            assert fault is not None
-            # Raised outside the handler: the SDK's exception, which holds request and headers, is not chained.
-            raise fault
-        return answer
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._sdk.close()
-
-    def _attempt(
-        self, request: CompletionRequest, answer_by: Literal["format", "tool"]
-    ) -> tuple[Completion | None, ProviderError | None, str]:
-        """Answer, or fault and the words in which the request was refused."""
-        import anthropic
-
-        started = time.monotonic()
-        try:
-            message = self._sdk.messages.create(**_parameters(request, answer_by))
-            return _completion(message, time.monotonic() - started), None, ""
-        except anthropic.APITimeoutError:
-            return None, ProviderTimeoutError(f"{self._who}: no answer within {self.timeout_seconds:g} s"), ""
-        except anthropic.APIConnectionError as error:
-            cause = redact(str(error.__cause__ or error), self.key)
-            return None, ProviderConnectionError(f"{self._who}: connection failed: {cause}"), ""
-        except anthropic.APIStatusError as error:
-            refused = server_words(error.body, str(error)) if error.status_code in (400, 422) else ""
-            return None, status_fault(self._who, error, self.key), refused
-        except (anthropic.AnthropicError, ValueError, AttributeError, TypeError) as error:
-            # A 200 whose body is not JSON, or not a message: the SDK hands it on unchecked.
-            said = redact(str(error), self.key)
-            return None, ProviderConnectionError(f"{self._who}: not a message: {said}"), ""
+    def _joined(self, request: CompletionRequest, events: Any) -> Completion:
+        texts: list[str] = []
+        handed_in: list[str] = []
+        read: int | None = None
+        written: int | None = None
+        model, stop, ended = "", None, False
+        for event in events:
+            match event.type:
+                case "message_start":
+                    model, read = event.message.model, _read(event.message.usage)
+                case "content_block_delta" if event.delta.type == "text_delta":
+                    texts.append(event.delta.text)
+                case "content_block_delta" if event.delta.type == "input_json_delta":
+                    handed_in.append(event.delta.partial_json)
+                case "message_delta":
+                    stop = event.delta.stop_reason or stop
+                    written = event.usage.output_tokens
+                case "message_stop":
+                    ended = True
+                case _:
+                    pass
+        if not ended or stop is None:
+            raise self._broke_off()
+        return _completion(request, "".join(handed_in or texts), stop, (read, written), model)
 
 
-def _parameters(request: CompletionRequest, answer_by: Literal["format", "tool"]) -> dict[str, Any]:
+def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "model": request.endpoint.model,
         "system": request.system,
-        "messages": [{"role": message.role, "content": message.text} for message in request.messages],
+        "messages": roles_and_texts(request),
         "max_tokens": request.max_tokens,
     }
-    if answer_by == "format":
-        parameters["output_config"] = {"format": {"type": "json_schema", "schema": request.answer_schema}}
-    else:
-        parameters["tools"] = [
-            {"name": request.schema_name, "description": _TOOL_DESCRIPTION, "input_schema": request.answer_schema}
-        ]
-        parameters["tool_choice"] = {"type": "tool", "name": request.schema_name}
+    match dialect.answer_by:
+        case "format":
+            parameters["output_config"] = {"format": {"type": "json_schema", "schema": request.answer_schema}}
+        case "tool":
+            parameters["tools"] = [
+                {"name": request.schema_name, "description": _TOOL_DESCRIPTION, "input_schema": request.answer_schema}
+            ]
+            parameters["tool_choice"] = {"type": "tool", "name": request.schema_name}
+        case "words":
+            schema = json.dumps(request.answer_schema, ensure_ascii=False)
+            parameters["system"] = with_schema(request.system, schema)
     return parameters
 
 
-def _completion(message: Message, seconds: float) -> Completion:
-    handed_in = [block.input for block in message.content if block.type == "tool_use"]
-    text = "".join(block.text for block in message.content if block.type == "text")
+def _read(usage: Any) -> int | None:
+    """Input tokens, those of the provider's cache included."""
+    if usage is None or usage.input_tokens is None:
+        return None
+    return int(usage.input_tokens + (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0))
+
+
+def _completion(
+    request: CompletionRequest, text: str, stop_reason: Any, tokens: tuple[int | None, int | None], model: Any
+) -> Completion:
     finish: Literal["stop", "length", "refusal"] = "stop"
-    if message.stop_reason == "refusal":
+    if stop_reason == "refusal":
         finish = "refusal"
-    elif message.stop_reason in ("max_tokens", "model_context_window_exceeded"):
+    elif stop_reason in ("max_tokens", "model_context_window_exceeded"):
         finish = "length"
-    usage = message.usage
-    return Completion(
-        text=json.dumps(handed_in[0], ensure_ascii=False) if handed_in else text,
-        finish=finish,
-        usage=Usage(
-            input_tokens=(usage.input_tokens or 0)
-            + (usage.cache_creation_input_tokens or 0)
-            + (usage.cache_read_input_tokens or 0),
-            output_tokens=usage.output_tokens or 0,
-        ),
-        model=str(message.model),
-        seconds=seconds,
-    )
+    return Completion(text=text, finish=finish, usage=counted(request, text, tokens), model=str(model))

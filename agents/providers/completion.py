@@ -17,16 +17,20 @@ class ChatMessage(Frozen):
     text: str
 
 
+ProviderName = Literal["openai", "openai-responses", "anthropic", "local"]
+"""The wire formats, and `local` for none at all."""
+
+
 class Endpoint(Frozen):
     """Who is asked: part of every request's hash, so that one server's answer never stands in for another's.
 
     Attributes:
-        provider: the wire format.
-        base_url: without user name and password.
+        provider: the wire format; `openai` is Chat Completions, `local` a model in this process.
+        base_url: without user name and password; for a local model, the hash of its weights instead.
         model: the model's name at that server.
     """
 
-    provider: Literal["openai", "anthropic"]
+    provider: ProviderName
     base_url: str
     model: str
 
@@ -56,12 +60,22 @@ class CompletionRequest(Frozen):
         """The request's hash: by it a recorded answer is found again."""
         return sha256_json(self.model_dump(mode="json"))
 
+    @property
+    def idempotency_key(self) -> str:
+        """Sent with every attempt at this request, from whichever process: a server that knows such keys bills once."""
+        return f"tracescribe-{self.sha256[:40]}"
+
 
 class Usage(Frozen):
-    """Tokens that one answer cost."""
+    """Tokens that one answer cost.
+
+    Attributes:
+        estimated: the server told no numbers; these are counted from the texts.
+    """
 
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
+    estimated: bool = False
 
 
 class Completion(Frozen):
@@ -89,8 +103,11 @@ class LanguageModelClient(Protocol):
         """Who is asked."""
         ...
 
-    def complete(self, request: CompletionRequest) -> Completion:
+    def complete(self, request: CompletionRequest, *, seconds_left: float | None = None) -> Completion:
         """Send one request and wait for its answer.
+
+        Args:
+            seconds_left: the attempt ends after so many seconds, whatever arrives; None leaves it to the settings.
 
         Raises:
             ProviderRequestError: the server refuses the request.

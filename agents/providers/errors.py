@@ -2,6 +2,8 @@
 
     ProviderError
     ├── ProviderSetupError          no key, no such provider, a bad URL            -> the call was wrong (exit code 2)
+    │   ├── AgentSpecError          `--agent` names no agent
+    │   └── UnknownPriceError       a budget in USD, and no price to keep it by
     ├── ProviderRequestError        the server refuses the request (400, 404, ...) -> step failure, at once
     │   └── ProviderAccessError     the key is wrong or may not do this (401, 403) -> step failure, at once
     ├── TransientProviderError      worth another try, counted and bounded
@@ -29,6 +31,14 @@ class ProviderSetupError(ProviderError):
     exit_code = 2
 
 
+class AgentSpecError(ProviderSetupError):
+    """A text that names no agent."""
+
+
+class UnknownPriceError(ProviderSetupError):
+    """A budget in USD for a model whose price is unknown: it could not be kept, so nothing is sent."""
+
+
 class ProviderRequestError(ProviderError):
     """The server refuses the request itself; sending it again would not help."""
 
@@ -42,11 +52,14 @@ class TransientProviderError(ProviderError):
 
     Attributes:
         retry_after: seconds that the server asks to wait, or None.
+        maybe_billed: the request reached the server, and nobody knows what became of it. It is counted as if it had
+            cost the most that it could.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, maybe_billed: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.maybe_billed = maybe_billed
 
 
 class ProviderTimeoutError(TransientProviderError):

@@ -13,6 +13,7 @@ from typing import Any
 
 from tracescribe.agents.providers.errors import (
     ProviderAccessError,
+    ProviderConnectionError,
     ProviderOverloadError,
     ProviderRateLimitError,
     ProviderRequestError,
@@ -20,6 +21,7 @@ from tracescribe.agents.providers.errors import (
 from tracescribe.agents.providers.secrets import redact
 from tracescribe.tracer.errors import ProviderError
 
+_FIRST_REFUSAL = 300
 _TIMEOUT_STATUS = 408
 _RATE_LIMIT_STATUS = 429
 _CONFLICT_STATUS = 409
@@ -61,6 +63,8 @@ def status_fault(who: str, error: Any, secret: str) -> ProviderError:
     """
     status = int(error.status_code)
     words = redact(server_words(error.body, str(error)), secret)
+    if status < _FIRST_REFUSAL:
+        return stream_fault(who, error.body, words)
     if status in (401, 403):
         # Servers repeat parts of the key here; their words are left out.
         return ProviderAccessError(f"{who}: status {status}, access denied; check the key and its rights to this model")
@@ -70,3 +74,22 @@ def status_fault(who: str, error: Any, secret: str) -> ProviderError:
     if status >= _FIRST_SERVER_FAULT or status in (_TIMEOUT_STATUS, _CONFLICT_STATUS):
         return ProviderOverloadError(f"{who}: status {status}: {words}", retry_after=wait)
     return ProviderRequestError(f"{who}: status {status}, the request was refused: {words}")
+
+
+def stream_fault(who: str, body: object, words: str) -> ProviderError:
+    """Our error for a fault that was told in a stream, after status 200.
+
+    Args:
+        who: provider, model and server, for the message.
+        body: the event's data; its `type` or `code` names the kind, perhaps one level down.
+        words: what the server said, redacted.
+    """
+    inner = body.get("error", body) if isinstance(body, Mapping) else {}
+    kinds = " ".join(str(inner.get(key)) for key in ("type", "code")) if isinstance(inner, Mapping) else ""
+    if "rate_limit" in kinds:
+        return ProviderRateLimitError(f"{who}: rate limit, told in mid-stream: {words}", maybe_billed=True)
+    if any(kind in kinds for kind in ("overload", "server_error", "api_error")):
+        return ProviderOverloadError(f"{who}: fault of the server, told in mid-stream: {words}", maybe_billed=True)
+    if "invalid_request" in kinds:
+        return ProviderRequestError(f"{who}: the request was refused in mid-stream: {words}")
+    return ProviderConnectionError(f"{who}: the stream broke off: {words}", maybe_billed=True)

@@ -1,31 +1,26 @@
 """OpenAI-compatible Chat Completions through the official SDK: OpenAI, vLLM, llama.cpp, Ollama and others.
 
-Servers of this format differ in what they accept. A request starts in the fullest form; where a server refuses one
-parameter by name, that parameter is changed once and for the rest of this client's life:
+What a server may refuse, and what is sent instead:
 
     response_format   json_schema -> json_object -> none (the schema then stands in the system message)
     temperature       sent -> left out                          (reasoning models accept none but their own)
     token limit       max_completion_tokens <-> max_tokens      (the newer name at OpenAI, the older one elsewhere)
+    stream_options    sent -> left out                          (the tokens are then estimated)
 """
 
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
-from tracescribe.agents.providers.completion import Completion, CompletionRequest, Endpoint, Usage
-from tracescribe.agents.providers.errors import ProviderConnectionError, ProviderRequestError, ProviderTimeoutError
-from tracescribe.agents.providers.faults import server_words, status_fault
-from tracescribe.agents.providers.secrets import redact
-from tracescribe.tracer.errors import ProviderError
-
-if TYPE_CHECKING:
-    import openai
-    from openai.types.chat import ChatCompletion
+from tracescribe.agents.providers.completion import Completion, CompletionRequest
+from tracescribe.agents.providers.errors import ProviderRequestError
+from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
+from tracescribe.agents.providers.transport import http_client
 
 OFFICIAL_URL = "https://api.openai.com/v1"
+Finish = Literal["stop", "length", "refusal"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +31,19 @@ class _Dialect:
     temperature: bool = True
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
     limit_changed: bool = False
+    stream_usage: bool = True
+    steps: int = 0
 
     def adapted(self, words: str) -> _Dialect | None:
         """The dialect without what the server's words refuse; None where they refuse nothing that can change."""
-        said = words.lower()
+        changed = self._changed(words.lower())
+        return None if changed is None else replace(changed, steps=self.steps + 1)
+
+    def _changed(self, said: str) -> _Dialect | None:
         if "temperature" in said and self.temperature:
             return replace(self, temperature=False)
+        if "stream_options" in said and self.stream_usage:
+            return replace(self, stream_usage=False)
         if "max_tokens" in said or "max_completion_tokens" in said:
             if self.limit_changed:
                 return None
@@ -58,87 +60,73 @@ class _Dialect:
 
 
 @dataclass(eq=False)
-class OpenAIChatClient:
-    """One attempt at one completion per call; a refused parameter is changed and sent again within that attempt.
+class OpenAIChatClient(SdkClient[_Dialect]):
+    """Chat Completions."""
 
-    Attributes:
-        endpoint: who is asked.
-        key: handed to the SDK; never shown.
-        timeout_seconds: for connecting, and between two pieces of an answer.
-    """
+    expected: ClassVar[str] = "a chat completion"
 
-    endpoint: Endpoint
-    key: str = field(repr=False)
-    timeout_seconds: float
-
-    def __post_init__(self) -> None:
-        import openai
-
+    def _first_dialect(self) -> _Dialect:
         official = self.endpoint.base_url == OFFICIAL_URL
-        self._dialect = _Dialect(limit="max_completion_tokens" if official else "max_tokens")
-        self._sdk: openai.OpenAI = openai.OpenAI(
-            api_key=self.key, base_url=self.endpoint.base_url, timeout=self.timeout_seconds, max_retries=0
-        )
-        self._who = f"openai-compatible model {self.endpoint.model} at {self.endpoint.base_url}"
+        return _Dialect(limit="max_completion_tokens" if official else "max_tokens")
 
-    def complete(self, request: CompletionRequest) -> Completion:
-        """Send one request and wait for its answer.
-
-        Raises:
-            ProviderRequestError: the server refuses the request.
-            TransientProviderError: timeout, connection, rate limit, overload.
-        """
-        while True:
-            dialect = self._dialect
-            answer, fault, refused = self._attempt(request, dialect)
-            if answer is not None:
-                return answer
-            assert fault is not None
-            adapted = dialect.adapted(refused) if refused else None
-            if adapted is None:
-                # Raised outside the handler: the SDK's exception, which holds request and headers, is not chained.
-                raise fault
-            self._dialect = adapted
-
-    def close(self) -> None:
-        """Give back the connections."""
-        self._sdk.close()
-
-    def _attempt(
-        self, request: CompletionRequest, dialect: _Dialect
-    ) -> tuple[Completion | None, ProviderError | None, str]:
-        """Answer, or fault and the words in which a parameter was refused."""
+    def _open(self) -> tuple[Any, Any]:
         import openai
 
-        started = time.monotonic()
-        try:
-            response = self._sdk.chat.completions.create(**_parameters(request, dialect))
-            return _completion(response, time.monotonic() - started, self._who), None, ""
-        except openai.APITimeoutError:
-            return None, ProviderTimeoutError(f"{self._who}: no answer within {self.timeout_seconds:g} s"), ""
-        except openai.APIConnectionError as error:
-            cause = redact(str(error.__cause__ or error), self.key)
-            return None, ProviderConnectionError(f"{self._who}: connection failed: {cause}"), ""
-        except openai.APIStatusError as error:
-            refused = server_words(error.body, str(error)) if error.status_code in (400, 422) else ""
-            return None, status_fault(self._who, error, self.key), refused
-        except (openai.OpenAIError, ValueError) as error:
-            # ValueError: a 200 whose body is not JSON.
-            said = redact(str(error), self.key)
-            return None, ProviderConnectionError(f"{self._who}: not a chat completion: {said}"), ""
-        except ProviderError as error:
-            return None, error, ""
+        sdk = openai.OpenAI(
+            api_key=self.key,
+            base_url=self.endpoint.base_url,
+            timeout=self.timeout_seconds,
+            max_retries=0,
+            http_client=http_client(self.timeout_seconds),
+        )
+        return sdk, openai
+
+    def _send(self, request: CompletionRequest, dialect: _Dialect, options: dict[str, Any]) -> Completion:
+        parameters = _parameters(request, dialect)
+        if not self.stream:
+            response = self._sdk.chat.completions.create(**parameters, **options)
+            return self._whole(request, response)
+        if dialect.stream_usage:
+            parameters["stream_options"] = {"include_usage": True}
+        with self._sdk.chat.completions.create(**parameters, **options, stream=True) as chunks:
+            return self._joined(request, chunks)
+
+    def _whole(self, request: CompletionRequest, response: Any) -> Completion:
+        # Compatible servers send bodies that the SDK takes without checking, so nothing is taken for granted here.
+        choices = getattr(response, "choices", None)
+        if not choices or getattr(choices[0], "message", None) is None:
+            raise ProviderRequestError(
+                f"{self._who}: a reply without choices; this server does not speak Chat Completions"
+            )
+        message = choices[0].message
+        return _completion(
+            request, message.content, message.refusal, choices[0].finish_reason, response.usage, response.model
+        )
+
+    def _joined(self, request: CompletionRequest, chunks: Any) -> Completion:
+        texts: list[str] = []
+        refusals: list[str] = []
+        finish = usage = None
+        model = ""
+        for chunk in chunks:
+            usage = chunk.usage or usage
+            model = chunk.model or model
+            for choice in chunk.choices or ():
+                texts.append(choice.delta.content or "")
+                refusals.append(getattr(choice.delta, "refusal", None) or "")
+                finish = choice.finish_reason or finish
+        if finish is None:
+            raise self._broke_off()
+        return _completion(request, "".join(texts), "".join(refusals), finish, usage, model)
 
 
 def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]:
     system = request.system
     if dialect.answer_format != "json_schema":
-        schema = json.dumps(request.answer_schema, ensure_ascii=False)
-        system = f"{system}\n\nAnswer with one JSON object of this JSON schema, and nothing else:\n{schema}"
+        system = with_schema(system, json.dumps(request.answer_schema, ensure_ascii=False))
     parameters: dict[str, Any] = {
         "model": request.endpoint.model,
-        "messages": [{"role": "system", "content": system}]
-        + [{"role": message.role, "content": message.text} for message in request.messages],
+        "messages": [{"role": "system", "content": system}, *roles_and_texts(request)],
         dialect.limit: request.max_tokens,
     }
     if dialect.temperature and request.temperature is not None:
@@ -151,24 +139,16 @@ def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]
     return parameters
 
 
-def _completion(response: ChatCompletion, seconds: float, who: str) -> Completion:
-    # Compatible servers send bodies that the SDK takes without checking, so nothing is taken for granted here.
-    choices = getattr(response, "choices", None)
-    if not choices or getattr(choices[0], "message", None) is None:
-        raise ProviderRequestError(f"{who}: a reply without choices; this server does not speak Chat Completions")
-    choice = choices[0]
-    refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-    finish: Literal["stop", "length", "refusal"] = (
-        "refusal" if refused else "length" if choice.finish_reason == "length" else "stop"
-    )
-    usage = response.usage
-    return Completion(
-        text=(choice.message.refusal or "") if refused else (choice.message.content or ""),
-        finish=finish,
-        usage=Usage(
-            input_tokens=(usage.prompt_tokens or 0) if usage else 0,
-            output_tokens=(usage.completion_tokens or 0) if usage else 0,
-        ),
-        model=response.model or "",
-        seconds=seconds,
-    )
+def _completion(
+    request: CompletionRequest,
+    content: str | None,
+    refusal: str | None,
+    finish_reason: str | None,
+    usage: Any,
+    model: Any,
+) -> Completion:
+    refused = bool(refusal) or finish_reason == "content_filter"
+    finish: Finish = "refusal" if refused else "length" if finish_reason == "length" else "stop"
+    text = (refusal or "") if refused else (content or "")
+    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else None
+    return Completion(text=text, finish=finish, usage=counted(request, text, tokens), model=str(model or ""))

@@ -1,9 +1,11 @@
-"""Keys: read from the environment alone, handed to the SDK alone, and cut out of every text that leaves a provider."""
+"""Keys: read from the environment or a keyring, handed to the SDK alone, cut out of every text that leaves a provider."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from tracescribe.agents.providers.errors import ProviderSetupError
@@ -12,37 +14,79 @@ _KEY_LIKE = re.compile(r"\b(?:sk|pk|key|rk)-[A-Za-z0-9_\-*.]{6,}|(?i:bearer)\s+[
 MAX_MESSAGE_CHARS = 240
 """Longest part of a server's own words in an error message: enough to tell the cause, too short to hold a prompt."""
 OWN_KEY = "TRACESCRIBE_LLM_API_KEY"
-PROVIDER_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+PROVIDER_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "openai-responses": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+}
+KEYRING_SERVICE = "tracescribe"
+"""Name under which a keyring keeps the keys; the user names are those of the environment variables."""
 _NO_KEY = "no-key-needed"
 
 
-def find_key(provider: str, *, official: bool, environment: Mapping[str, str]) -> str:
+def stored_key(name: str) -> str | None:
+    """A key from the system's keyring; None where there is none, no keyring, or one that is locked.
+
+    Args:
+        name: of the environment variable that would hold it.
+    """
+    key: str | None = None
+    with suppress(Exception):  # no such package, no service to talk to, locked, refused: backends have their own errors
+        import keyring
+
+        key = keyring.get_password(KEYRING_SERVICE, name)
+    return key.strip() or None if key else None
+
+
+def find_key(
+    provider: str,
+    *,
+    official: bool,
+    environment: Mapping[str, str],
+    base_url: str,
+    stored: Callable[[str], str | None] | None = None,
+) -> str:
     """The key for a provider.
 
     `TRACESCRIBE_LLM_API_KEY` is used wherever it is set. The provider's own variable is used for the provider's own
-    server alone: a key for one company is never sent to another address. Other servers may need no key at all.
+    server alone: a key for one company is never sent to another address. Other servers may need no key at all. The
+    environment goes before the keyring; a server on this machine is asked with keys of the environment alone.
 
     Args:
-        provider: `openai` or `anthropic`.
+        provider: a wire format.
         official: whether the request goes to the provider's own server.
         environment: usually `os.environ`.
+        base_url: where the request goes.
+        stored: looks a key up in the keyring; None looks nowhere.
 
     Raises:
         ProviderSetupError: the provider's own server without a key.
     """
-    own = environment.get(OWN_KEY, "").strip()
-    if own:
-        return own
+    variable = PROVIDER_KEYS[provider]
+    names = (OWN_KEY, variable) if official else (OWN_KEY,)
+    for name in names:
+        key = environment.get(name, "").strip()
+        if key:
+            return key
+    if stored is not None and not _on_this_machine(base_url):
+        for name in names:
+            kept = stored(name)
+            if kept:
+                return kept
     if not official:
         return _NO_KEY
-    variable = PROVIDER_KEYS[provider]
-    key = environment.get(variable, "").strip()
-    if not key:
-        raise ProviderSetupError(
-            f"no key for {provider}: set {variable} (or {OWN_KEY}) in the environment, or give a base URL "
-            "of a server that needs none"
-        )
-    return key
+    raise ProviderSetupError(
+        f"no key for {provider}: set {variable} (or {OWN_KEY}) in the environment, keep it with "
+        f"'keyring set {KEYRING_SERVICE} {variable}', or give a base URL of a server that needs none"
+    )
+
+
+def _on_this_machine(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def redact(text: str, secret: str) -> str:

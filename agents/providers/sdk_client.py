@@ -1,0 +1,188 @@
+"""What the clients of all wire formats share: one attempt, its time limits, and every fault it can end in.
+
+Servers of one format differ in what they accept. A request starts in the fullest form; where a server refuses one
+parameter by name, that parameter is changed once and for the rest of the client's life. What is accepted is a client's
+*dialect*.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+from tracescribe.agents.providers.completion import Completion, CompletionRequest, Endpoint, Usage
+from tracescribe.agents.providers.errors import ProviderConnectionError
+from tracescribe.agents.providers.faults import server_words, status_fault, stream_fault
+from tracescribe.agents.providers.secrets import redact
+from tracescribe.agents.providers.transport import attempt_timeout, connection_fault, within
+from tracescribe.tracer.errors import ProviderError
+
+_REFUSING = (400, 422)
+_CHARS_PER_TOKEN = 3
+_UNCHECKED = (ValueError, AttributeError, TypeError, LookupError, RecursionError)
+"""What the SDKs run into where a body is not what it should be: they hand it on unchecked."""
+
+
+class DialectLike(Protocol):
+    """What a server has been found to accept. Adapting must end: each parameter changes once or twice."""
+
+    @property
+    def steps(self) -> int:
+        """How often it was adapted."""
+        ...
+
+    def adapted(self, words: str) -> Self | None:
+        """The dialect without what the server's words refuse; None where they refuse nothing that can change."""
+        ...
+
+
+Dialect = TypeVar("Dialect", bound=DialectLike)
+
+
+@dataclass(eq=False)
+class SdkClient(ABC, Generic[Dialect]):
+    """One attempt at one completion per call; a refused parameter is changed and sent again within that attempt.
+
+    Attributes:
+        endpoint: who is asked.
+        key: handed to the SDK; never shown.
+        timeout_seconds: for connecting, and between two pieces of an answer.
+        stream: whether answers are streamed.
+    """
+
+    endpoint: Endpoint
+    key: str = field(repr=False)
+    timeout_seconds: float
+    stream: bool = False
+
+    expected: ClassVar[str]
+    """What this wire format calls an answer, for messages."""
+
+    def __post_init__(self) -> None:
+        self._who = f"{self.endpoint.provider} model {self.endpoint.model} at {self.endpoint.base_url}"
+        self._dialect = self._first_dialect()
+        self._sdk, self._errors = self._open()
+
+    @abstractmethod
+    def _first_dialect(self) -> Dialect:
+        """The fullest form."""
+
+    @abstractmethod
+    def _open(self) -> tuple[Any, Any]:
+        """The SDK's client and its module of errors."""
+
+    @abstractmethod
+    def _send(self, request: CompletionRequest, dialect: Dialect, options: dict[str, Any]) -> Completion:
+        """Send one request in one form and read the whole answer.
+
+        Args:
+            options: headers and time limit, for the SDK.
+        """
+
+    def complete(self, request: CompletionRequest, *, seconds_left: float | None = None) -> Completion:
+        """Send one request and wait for its answer.
+
+        Args:
+            seconds_left: the attempt ends after so many seconds, whatever arrives; None leaves it to the settings.
+
+        Raises:
+            ProviderRequestError: the server refuses the request.
+            TransientProviderError: timeout, connection, rate limit, overload.
+        """
+        waited = attempt_timeout(self.timeout_seconds, seconds_left)
+        with within(seconds_left):
+            while True:
+                dialect = self._dialect
+                answer, fault, refused = self._attempt(request, dialect, waited)
+                if answer is not None:
+                    return answer
+                assert fault is not None
+                adapted = dialect.adapted(refused) if refused else None
+                if adapted is None:
+                    # Raised outside the handler: the SDK's exception, which holds request and headers, is not chained.
+                    raise fault
+                self._dialect = adapted
+
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that the server offers, in its order.
+
+        Raises:
+            ProviderError: it does not say.
+        """
+        fault: ProviderError
+        try:
+            with within(self.timeout_seconds):
+                page = self._sdk.models.list(timeout=self.timeout_seconds)
+                return tuple(str(model.id) for model in page.data)
+        except self._errors.APIStatusError as error:
+            fault = status_fault(self._who, error, self.key)
+        except (self._errors.APIError, *_UNCHECKED) as error:
+            fault = self._other_fault(error, self.timeout_seconds, "a list of models")
+        raise fault
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._sdk.close()
+
+    def _attempt(
+        self, request: CompletionRequest, dialect: Dialect, waited: float
+    ) -> tuple[Completion | None, ProviderError | None, str]:
+        """Answer, or fault and the words in which a parameter was refused."""
+        import httpx2
+
+        # A server that keeps answers by key would give the refusal again for a changed body under the same key.
+        changed = f"-{dialect.steps}" if dialect.steps else ""
+        options = {
+            "extra_headers": {"Idempotency-Key": f"{request.idempotency_key}{changed}"},
+            "timeout": waited,
+        }
+        started = time.monotonic()
+        try:
+            answer = self._send(request, dialect, options)
+            return answer.model_copy(update={"seconds": time.monotonic() - started}), None, ""
+        except ProviderError as error:
+            return None, error, ""
+        except self._errors.APIStatusError as error:
+            refused = server_words(error.body, str(error)) if error.status_code in _REFUSING else ""
+            return None, status_fault(self._who, error, self.key), refused
+        except (self._errors.APIError, httpx2.HTTPError, httpx2.StreamError, *_UNCHECKED) as error:
+            return None, self._other_fault(error, waited, self.expected), ""
+
+    def _other_fault(self, error: BaseException, waited: float, expected: str) -> ProviderError:
+        fault = connection_fault(self._who, error, waited, self.key)
+        if fault is not None:
+            return fault
+        said = redact(server_words(getattr(error, "body", None), str(error)), self.key)
+        if isinstance(getattr(error, "body", None), dict):
+            return stream_fault(self._who, getattr(error, "body", None), said)
+        return ProviderConnectionError(f"{self._who}: not {expected}: {said}", maybe_billed=True)
+
+    def _broke_off(self) -> ProviderConnectionError:
+        return ProviderConnectionError(f"{self._who}: the stream broke off before the answer ended", maybe_billed=True)
+
+
+def counted(request: CompletionRequest, text: str, usage: tuple[int | None, int | None] | None) -> Usage:
+    """Tokens as the server tells them, or estimated from the texts where it tells none: a budget needs a number.
+
+    Args:
+        usage: tokens read and written.
+    """
+    if usage is not None and usage != (None, None):
+        return Usage(input_tokens=max(0, usage[0] or 0), output_tokens=max(0, usage[1] or 0))
+    read = sum(len(part) for part in (request.system, *(message.text for message in request.messages)))
+    return Usage(
+        input_tokens=-(-read // _CHARS_PER_TOKEN), output_tokens=-(-len(text) // _CHARS_PER_TOKEN), estimated=True
+    )
+
+
+def with_schema(system: str, schema: str) -> str:
+    """The system message for a server without a schema mode."""
+    return f"{system}\n\nAnswer with one JSON object of this JSON schema, and nothing else:\n{schema}"
+
+
+def roles_and_texts(request: CompletionRequest) -> Sequence[dict[str, str]]:
+    """The conversation without the system message."""
+    return [{"role": message.role, "content": message.text} for message in request.messages]
