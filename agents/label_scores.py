@@ -254,14 +254,3 @@ def _unanswered(job: JudgeJob, answers: Answers) -> list[StepFailure]:
         return []
     told = f"feature {_ref(job.label)}: {n_failed} of {len(answers)} contexts were not judged ({job.method})"
     return [StepFailure(step=STEP, error=told)]
-
-
-def score_labels(
-    tools: CaseTools, labels: Sequence[FeatureLabel], settings: ExperimentSettings
-) -> tuple[FeatureLabel, ...]:
-    """The same labels, scored by code alone."""
-    corpus = tools.corpus
-    if corpus is None:
-        return tuple(labels)
-    bench = _Bench(tools, corpus, None, settings, LabelTestSettings())
-    return tuple(one.label for one in bench.test(labels, "score").items)

@@ -112,8 +112,8 @@ def score_predicate(
     activation = corpus.store.dense(ref)[sample.token]
     fires = activation > 0
     masks = (fires & sample.holds, sample.holds, fires)
-    counts = np.stack([np.bincount(sample.group[m], minlength=len(sample.sentences)) for m in masks], axis=1)
-    counts = counts.astype(np.float64)
+    rows = [np.bincount(sample.group[m], minlength=len(sample.sentences)) for m in masks]
+    counts = np.stack(rows, axis=1).astype(np.float64)
     hit, told, true = counts.sum(axis=0)
     bounds = f1_interval(counts, rng, settings.n_bootstrap)
     return DetectionScore(
