@@ -119,5 +119,8 @@ def _value(plain: Any) -> Any:
     if "$tuple" in plain:
         return tuple(_value(item) for item in plain["$tuple"])
     if "$mapping" in plain:
-        return {str(key): _value(item) for key, item in plain["$mapping"]}
+        pairs = [(key, _value(item)) for key, item in plain["$mapping"]]
+        if not all(isinstance(key, str) for key, _ in pairs):
+            raise ValueError("a mapping has a key that is not text")
+        return dict(pairs)
     return {key: _value(item) for key, item in plain.items()}
