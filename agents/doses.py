@@ -1,27 +1,29 @@
 """Doses of steering: at which multipliers an effect is measured besides the claimed one, and whether it grows with them.
 
 A push that is large enough breaks any model, and broken models move every token. What belongs to the supernode grows
-with the dose: so a steering claim is measured on the whole way from no change to its multiplier, and the rule asks for
-a rank correlation between dose and effect.
+with the dose until it is spent: so a steering claim is measured on the whole way from no change to its multiplier, and
+the rule asks for a rank correlation between dose and effect.
 
-Source: the idea of a grid of multipliers from ADAG (steering at -4 to 4); the dose-response test is Spearman's.
+Source: the idea of a grid of multipliers from ADAG (steering at -4 to 4); the correlation is Goodman and Kruskal's gamma
+(1954, J. Am. Stat. Assoc. 49, 732-764).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import ArrayLike
+from itertools import combinations
 
 from tracescribe.agents.findings import DosePoint
 
 DOSE_STEPS = 6
-"""Steps from no change (a multiplier of 1) to the claim's multiplier: with both ends seven points, the fewest on which a
-rank correlation well short of perfect can be told from chance."""
-MIN_DOSE_TREND = 0.714
-"""Critical value of Spearman's rank correlation for seven points, one-sided at 5 %. An effect that saturates, and then
-wavers a little, still passes; one that only the last dose shows, with the opposite before, does not."""
+"""Steps from no change (a multiplier of 1) to the claim's multiplier: seven points with both ends, 21 pairs."""
+MIN_DOSE_TREND = 0.7
+"""Least rank correlation of dose and effect: 85 % of the pairs of doses that differ at all differ in the claimed way. A
+single dose out of line still passes; an effect that comes, and goes again with more, does not."""
+DOSE_TOLERANCE = 0.2
+"""Effects that differ by less than this share of their whole range count as equal. Most effects saturate: a probability
+that is next to nothing hardly falls further, and how it wavers then (on the embedded model by up to an eighth of the
+range) says nothing. An effect that falls back by a fifth is no longer a plateau."""
 
 
 def doses_for(multiplier: float) -> tuple[float, ...]:
@@ -37,22 +39,12 @@ def dose_trend(doses: Sequence[DosePoint], effect: float) -> float:
         effect: at the claimed multiplier, the largest dose of all.
     """
     ordered = sorted(doses, key=lambda point: abs(point.multiplier - 1.0))
-    return rank_correlation(range(len(ordered) + 1), [*(point.effect for point in ordered), effect])
+    return rank_correlation([*(point.effect for point in ordered), effect])
 
 
-def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation, ties sharing their mean rank; 0 where one of the two never changes.
-
-    Source: Spearman 1904, Am. J. Psychol. 15, 72-101.
-    """
-    a, b = _centred_ranks(first), _centred_ranks(second)
-    spread = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / spread if spread > 0.0 else 0.0
-
-
-def _centred_ranks(values: ArrayLike) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    array = np.asarray(values, dtype=np.float64).reshape(-1)
-    below = (array[:, None] > array[None, :]).sum(axis=1)
-    same = (array[:, None] == array[None, :]).sum(axis=1)
-    ranks = below + (same + 1) / 2.0
-    return np.asarray(ranks - ranks.mean(), dtype=np.float64)
+def rank_correlation(effects: Sequence[float]) -> float:
+    """Gamma of effects with their order: (rising pairs - falling pairs) / (both); 0 where all effects are equal."""
+    tolerance = DOSE_TOLERANCE * (max(effects, default=0.0) - min(effects, default=0.0))
+    steps = [later - earlier for earlier, later in combinations(effects, 2)]
+    rising, falling = sum(step > tolerance for step in steps), sum(step < -tolerance for step in steps)
+    return (rising - falling) / (rising + falling) if rising or falling else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tracescribe.agents.circuit_edges import circuit_edges
 from tracescribe.agents.claims import (
@@ -29,6 +29,13 @@ from tracescribe.tracer.graph import FeatureNode, FeatureRef
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
 
+AMPLIFIED = 3.0
+"""Multiplier of a claim that more of a supernode moves a token: within the grid of -4 to 4 that others steer by."""
+INVERTED = -1.0
+"""Multiplier of a claim that a supernode's opposite moves a token."""
+MAX_PROBABILITY_TO_RAISE = 0.4
+"""Probability up to which a token is claimed to be pushed up: a claim needs it to double, and it ends at 1."""
+
 
 @dataclass(frozen=True)
 class HypothesisSettings:
@@ -41,6 +48,7 @@ class HypothesisSettings:
         max_screened: supernodes with members that the screen brought in, for which donors are looked for besides.
         max_edges: edges, by weight.
         max_labels: labels, by influence of their features.
+        max_steered: supernodes that say an output token, or else lead to the answer, for which steering is claimed.
         min_edge_share: an edge is claimed if it is at least this share of what its destination receives.
         min_influence: supernodes below this influence are not claimed to do anything.
     """
@@ -50,6 +58,7 @@ class HypothesisSettings:
     max_screened: int = 2
     max_edges: int = 5
     max_labels: int = 5
+    max_steered: int = 1
     min_edge_share: float = 0.2
     min_influence: float = 0.05
 
@@ -86,6 +95,7 @@ def propose_claims(
                 for donor in find_donors(tools, facts, supernode, donor_settings)
             ]
     claims += [suppression(tools, facts, s, target) for s in strong if s.role == "suppressor"][:1]
+    claims += _steered(tools, survey, facts, [s for s in strong if s not in brought_in], settings)
     claims += _edges(tools, survey, strong, settings)
     if supernodes and _can_be_decided(tools, survey, supernodes):
         claims.append(sufficiency(tools, supernodes, target))
@@ -142,6 +152,29 @@ def suppression(tools: CaseTools, facts: GraphFacts, supernode: Supernode, targe
     )
 
 
+def steering(
+    tools: CaseTools,
+    facts: GraphFacts,
+    supernode: Supernode,
+    multiplier: float,
+    token: str,
+    direction: Literal["up", "down"],
+) -> SteeringClaim:
+    """Pushing this supernode moves a token, and the more so the harder it is pushed."""
+    moved = "doubles" if direction == "up" else "halves"
+    return SteeringClaim(
+        claim_id=tools.new_claim_id(),
+        statement=(
+            f"Multiplying '{supernode.label}' (at {place_of(facts, supernode)}) by {multiplier:g} at least {moved} the "
+            f"probability of '{token.strip()}', step by step with the dose."
+        ),
+        supernode=supernode.supernode_id,
+        multiplier=multiplier,
+        expected_token=token,
+        direction=direction,
+    )
+
+
 def sufficiency(tools: CaseTools, supernodes: Sequence[Supernode], target: str) -> SufficiencyClaim:
     """These supernodes alone give the answer."""
     return SufficiencyClaim(
@@ -168,6 +201,23 @@ def _can_be_decided(tools: CaseTools, survey: Survey, supernodes: Sequence[Super
     members = {member.node for supernode in supernodes for member in supernode.members}
     active = set(tools.active_features()) if tools.can_test else set(survey.full.node_of_feature)
     return math.comb(len(active), len(active & members)) > MIN_CONTROLS
+
+
+def _steered(
+    tools: CaseTools, survey: Survey, facts: GraphFacts, supernodes: Sequence[Supernode], settings: HypothesisSettings
+) -> list[SteeringClaim]:
+    """Claims on what a push moves, where there is room for the token to move.
+
+    An answer that the model half doubts can be pushed up: more of what says it must say it louder. One that it is sure of
+    can only be pushed down: the step before it is turned round, from where it stands through nothing to its opposite.
+    """
+    target = survey.target_token
+    probability = survey.targets[0].probability if survey.targets else 1.0
+    if probability <= MAX_PROBABILITY_TO_RAISE:
+        chosen = [s for s in supernodes if s.role == "output"] or [s for s in supernodes if s.role != "suppressor"]
+        return [steering(tools, facts, s, AMPLIFIED, target, "up") for s in chosen[: settings.max_steered]]
+    chosen = [s for s in supernodes if s.role == "intermediate"] or [s for s in supernodes if s.role == "input"]
+    return [steering(tools, facts, s, INVERTED, target, "down") for s in chosen[: settings.max_steered]]
 
 
 def _edges(

@@ -73,7 +73,7 @@ def design_wordings(
 
 
 def find_wordings(tools: CaseTools, key: str, members: Sequence[FeatureNode], most: int) -> tuple[str, ...]:
-    """Openings of corpus sentences that say the same otherwise: those least like the prompt first, none without a corpus.
+    """Openings of corpus sentences that say the same in other words: those least like the prompt first, none without a corpus.
 
     Args:
         key: what the draws among equals are for.
@@ -199,13 +199,17 @@ def _source_words(tools: CaseTools, members: Sequence[FeatureNode]) -> tuple[int
 
 
 def _openings(store: EvidenceStore, answer: int, needed: Iterable[int]) -> list[IntArray]:
-    """Distinct openings of corpus sentences that hold every needed word, and that the model continues with the answer."""
-    ends = np.flatnonzero(store.next_token_ids == answer)
+    """Distinct openings of corpus sentences that hold every needed word and go on with the answer, as the model does.
+
+    An opening that holds the answer already would give it away.
+    """
+    goes_on = np.zeros(store.n_tokens, dtype=np.bool_)
+    goes_on[:-1] = (store.token_ids[1:] == answer) & (store.token_position[1:] > 0)
     found: dict[tuple[int, ...], None] = {}
-    for end in ends:
+    for end in np.flatnonzero(goes_on & (store.next_token_ids == answer)):
         start = int(store.offsets[store.token_sentence[end]])
         ids = store.token_ids[start : int(end) + 1]
-        if np.isin(list(needed), ids).all():
+        if np.isin(list(needed), ids).all() and not (ids == answer).any():
             found[tuple(int(i) for i in ids)] = None
     return [np.array(ids, dtype=np.int64) for ids in sorted(found)]
 
