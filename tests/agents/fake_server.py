@@ -1,6 +1,7 @@
-"""A language-model server for tests: real HTTP on loopback, both wire formats, scripted to behave well or badly.
+"""A language-model server for tests: real HTTP on loopback, three wire formats, scripted to behave well or badly.
 
-Only the model is fake. Requests come from the official SDKs, and replies have the shape that the real services send.
+Only the model is fake. Requests come from the official SDKs, and replies have the shape that the real services send,
+whole or as a stream of server-sent events.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-Wire = Literal["openai", "anthropic"]
+from tests.agents.fake_bodies import PIECES, events, wire_body
+
+Wire = Literal["openai", "openai-responses", "anthropic"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,11 @@ class Reply:
         status: HTTP status; other than 200, `text` is the error message.
         headers: extra response headers.
         delay: seconds before anything is sent.
-        drop: close the connection in the middle of the body.
-        raw: send this body instead, with status 200.
+        drop: close the connection in the middle of the body, or of the stream.
+        raw: send this body instead.
+        fault: of a stream: after the first piece, an event that tells of a fault of this kind.
+        usage: tokens read and written that the server bills; None leaves them out.
+        trickle: seconds between two pieces of the body.
     """
 
     text: str = ""
@@ -62,6 +69,9 @@ class Reply:
     delay: float = 0.0
     drop: bool = False
     raw: bytes | None = None
+    fault: str = ""
+    usage: tuple[int, int] | None = (120, 30)
+    trickle: float = 0.0
 
 
 Script = Callable[[Question], Reply]
@@ -90,11 +100,20 @@ def in_turn(replies: Iterable[Reply], then: Script | None = None) -> Script:
 
 
 class FakeServer:
-    """The server, its address and what it was asked."""
+    """The server, its address and what it was asked.
 
-    def __init__(self, script: Script) -> None:
+    Attributes:
+        script: what it answers.
+        models: names that `GET /v1/models` lists.
+        questions: every request so far.
+        sent: requests by idempotency key.
+    """
+
+    def __init__(self, script: Script, models: tuple[str, ...] = ("fake-1",)) -> None:
         self.script = script
+        self.models = models
         self.questions: list[Question] = []
+        self.sent: Counter[str] = Counter()
         self.faults: list[Exception] = []
         self._lock = threading.Lock()
         server = self
@@ -104,6 +123,9 @@ class FakeServer:
 
             def do_POST(self) -> None:
                 server.handle(self)
+
+            def do_GET(self) -> None:
+                server.list_models(self)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""
@@ -119,11 +141,11 @@ class FakeServer:
 
     def url(self, wire: Wire) -> str:
         """The base URL that an SDK of this wire format wants."""
-        return f"{self.address}/v1" if wire == "openai" else self.address
+        return self.address if wire == "anthropic" else f"{self.address}/v1"
 
     @property
     def calls(self) -> int:
-        """Requests so far."""
+        """Requests for an answer so far."""
         return len(self.questions)
 
     def start(self) -> None:
@@ -145,6 +167,7 @@ class FakeServer:
         question = _question(request.path, headers, body)
         with self._lock:
             self.questions.append(question)
+            self.sent[headers.get("idempotency-key", "")] += 1
         try:
             reply = self.script(question)
         except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
@@ -152,21 +175,38 @@ class FakeServer:
             reply = Reply(status=400, text="the script of this test failed")
         if reply.delay:
             time.sleep(reply.delay)
-        content = reply.raw if reply.raw is not None else json.dumps(_wire_body(question, reply)).encode()
-        try:
-            request.send_response(reply.status)
-            for name, value in {"content-type": "application/json", **reply.headers}.items():
-                request.send_header(name, value)
-            request.send_header("content-length", str(len(content)))
-            request.end_headers()
-            if reply.drop:
-                request.wfile.write(content[: len(content) // 2])
-                request.wfile.flush()
-                request.close_connection = True
-                return
-            request.wfile.write(content)
-        except (BrokenPipeError, ConnectionResetError):
-            request.close_connection = True  # The client gave up waiting, which is what a slow reply is for.
+        if reply.raw is not None:
+            _send(request, reply, reply.raw, "text/html" if reply.raw.startswith(b"<") else "application/json")
+        elif reply.status == 200 and body.get("stream"):
+            _send(request, reply, b"".join(events(question, reply)), "text/event-stream")
+        else:
+            _send(request, reply, json.dumps(wire_body(question, reply)).encode(), "application/json")
+
+    def list_models(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer `GET /v1/models`."""
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self.models]
+        _send(request, Reply(), json.dumps({"object": "list", "data": data}).encode(), "application/json")
+
+
+def _send(request: BaseHTTPRequestHandler, reply: Reply, content: bytes, kind: str) -> None:
+    try:
+        request.send_response(reply.status)
+        for name, value in {"content-type": kind, **reply.headers}.items():
+            request.send_header(name, value)
+        request.send_header("content-length", str(len(content)))
+        request.end_headers()
+        if reply.drop:
+            request.wfile.write(content[: len(content) // 2])
+            request.wfile.flush()
+            request.close_connection = True
+            return
+        size = max(1, -(-len(content) // PIECES)) if reply.trickle else max(1, len(content))
+        for start in range(0, len(content), size):
+            request.wfile.write(content[start : start + size])
+            request.wfile.flush()
+            time.sleep(reply.trickle)
+    except (BrokenPipeError, ConnectionResetError):
+        request.close_connection = True  # The client gave up waiting, which is what a slow reply is for.
 
 
 @contextmanager
@@ -181,6 +221,9 @@ def serving(script: Script) -> Iterator[FakeServer]:
 
 
 def _question(path: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Question:
+    if path.endswith("/responses"):
+        name = body.get("text", {}).get("format", {}).get("name", "")
+        return Question("openai-responses", path, headers, body, body["instructions"], _texts(body["input"]), name)
     messages = list(body["messages"])
     if path.endswith("/chat/completions"):
         system = messages.pop(0)["content"]
@@ -193,54 +236,3 @@ def _question(path: str, headers: Mapping[str, str], body: Mapping[str, Any]) ->
 
 def _texts(messages: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(str(message["content"]) for message in messages)
-
-
-def _wire_body(question: Question, reply: Reply) -> dict[str, Any]:
-    if reply.status != 200:
-        error = {"type": "fake_error", "message": reply.text, "param": None, "code": None}
-        return {"error": error} if question.wire == "openai" else {"type": "error", "error": error}
-    return _openai_body(question, reply) if question.wire == "openai" else _anthropic_body(question, reply)
-
-
-def _openai_body(question: Question, reply: Reply) -> dict[str, Any]:
-    refused = reply.finish == "refusal"
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": question.body["model"],
-        "choices": [
-            {
-                "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": None if refused else reply.text,
-                    "refusal": reply.text if refused else None,
-                },
-                "finish_reason": "length" if reply.finish == "length" else "stop",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": INPUT_TOKENS,
-            "completion_tokens": OUTPUT_TOKENS,
-            "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
-        },
-    }
-
-
-def _anthropic_body(question: Question, reply: Reply) -> dict[str, Any]:
-    by_tool = "tools" in question.body and reply.finish == "stop" and reply.text
-    content: list[dict[str, Any]] = [{"type": "text", "text": reply.text}] if reply.text else []
-    if by_tool:
-        content = [{"type": "tool_use", "id": "toolu_1", "name": question.schema_name, "input": json.loads(reply.text)}]
-    stop = {"stop": "tool_use" if by_tool else "end_turn", "length": "max_tokens", "refusal": "refusal"}[reply.finish]
-    return {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "model": question.body["model"],
-        "content": content,
-        "stop_reason": stop,
-        "stop_sequence": None,
-        "usage": {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS},
-    }
