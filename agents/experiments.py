@@ -79,8 +79,7 @@ class _NotTestable(Exception):
 def _run(
     tools: CaseTools, members: Members, claim: Claim, settings: ExperimentSettings
 ) -> tuple[ExperimentPlan, Measurement]:
-    recall = getattr(tools, "recall", None)
-    known: tuple[ExperimentPlan, Measurement] | None = recall(claim) if recall is not None else None
+    known = tools.recall(claim)
     if known is not None:
         return known
     plan, measure = _planned(tools, members, claim, settings.for_claims(_n_registered(tools)))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.evidence_store import EvidenceStore
-    from tracescribe.tracer.interventions import InterventionResult
 
 MIN_MEMBERS_FOUND = 0.5
 """Share of a supernode's members that must fire in another wording; with fewer it is not the same supernode."""
@@ -114,22 +113,12 @@ def _measured(tools: CaseTools, claim: Claim, wording: Wording) -> ParaphraseEff
     if not wording.rows:
         return ParaphraseEffect(prompt=wording.prompt, effect=None, why=wording.why)
     try:
-        effects, _ = effects_of(tools, claim, _intervene(tools, wording))
+        effects, _ = effects_of(tools, claim, tools.intervene(wording.rows, prompt=wording.prompt))
     except WorkError as error:  # a budget among them: what informs must not cost the measurement that decides
         return ParaphraseEffect(prompt=wording.prompt, effect=None, why=str(error))
     if not np.isfinite(effects[0]):
         return ParaphraseEffect(prompt=wording.prompt, effect=None, why="the effect is not finite")
     return ParaphraseEffect(prompt=wording.prompt, effect=float(effects[0]))
-
-
-def _intervene(tools: CaseTools, wording: Wording) -> InterventionResult:
-    from tracescribe.tracer.edits import InterventionSettings
-    from tracescribe.tracer.interventions import intervene
-
-    clean = tools.clean(wording.prompt)
-    tools.meter.charge(forward_passes=len(wording.rows))
-    settings = InterventionSettings(mode="open", freeze_attention=False)
-    return intervene(tools.model, tools.transcoders, clean.tokens, wording.rows, settings, clean=clean)
 
 
 def _wording(tools: CaseTools, claim: Claim, members: Sequence[FeatureNode], prompt: str) -> Wording:
