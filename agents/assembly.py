@@ -8,12 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.circuit_edges import circuit_edges
-from tracescribe.agents.claims import Claim, NecessityClaim, SteeringClaim, SwapClaim
-from tracescribe.agents.findings import Supernode, Verdict
+from tracescribe.agents.claims import Claim
+from tracescribe.agents.findings import CircuitEffect, Supernode, Verdict
 from tracescribe.agents.report import CircuitReport, Cost, Provenance, Unexplained, validate_report
+from tracescribe.agents.report_whole_checks import rejected_ids, standing_features
 from tracescribe.agents.state import LoopState
 from tracescribe.agents.story import tell_story
 from tracescribe.agents.survey import Survey
+from tracescribe.agents.swap_summary import swap_summaries
 from tracescribe.tracer.graph import AttributionGraph
 from tracescribe.tracer.provenance import sha256_json, version
 
@@ -33,6 +35,7 @@ def assemble_report(
     tools: CaseTools,
     proposer: Proposer,
     settings: LoopSettings,
+    survey: Survey,
     state: LoopState,
     seconds: Mapping[str, float],
 ) -> CircuitReport:
@@ -41,17 +44,17 @@ def assemble_report(
     Raises:
         ReportError: the parts do not fit together; a fault of the proposer or of the loop, never of the case.
     """
-    survey = state["survey"]
     supernodes = mark_rejected(state["supernodes"], state["claims"], state["verdicts"])
-    provenance = _provenance(tools, proposer, settings)
-    report = CircuitReport(
+    provenance = provenance_of(tools, proposer, settings)
+    circuit, measured_before = _circuit(state, supernodes), state["circuit"]
+    untold = CircuitReport(
         report_id=sha256_json(provenance.model_dump(mode="json") | {"case": tools.case.case_id})[:16],
         prompt=survey.full.prompt,
         tokens=survey.full.tokens,
         targets=survey.targets,
         tested=bool(state["measurements"]),
         cut_short=state["cut_short"],
-        summary=tell_story(survey, state),
+        summary=(),
         labels=state["labels"],
         supernodes=supernodes,
         edges=circuit_edges(survey.full, supernodes),
@@ -60,11 +63,15 @@ def assemble_report(
         measurements=state["measurements"],
         verdicts=state["verdicts"],
         registry=tools.registry.entries,
-        unexplained=_unexplained(tools, survey, state),
+        circuit=circuit,
+        swaps=swap_summaries(state["claims"], state["verdicts"]),
+        stopped=state["stopped"],
+        unexplained=_unexplained(tools, survey, supernodes, circuit_is_old=circuit is not measured_before),
         failures=state["failures"],
         cost=_cost(tools, seconds),
         provenance=provenance,
     )
+    report = untold.model_copy(update={"summary": tell_story(untold)})
     validate_report(report)
     return report
 
@@ -73,20 +80,12 @@ def mark_rejected(
     supernodes: Sequence[Supernode], claims: Sequence[Claim], verdicts: Sequence[Verdict]
 ) -> tuple[Supernode, ...]:
     """The supernodes, those marked that were tested by interventions of their own and failed every one of them."""
-    outcome = {verdict.claim_id: verdict.outcome for verdict in verdicts}
-    marked = []
-    for supernode in supernodes:
-        found = {
-            outcome[claim.claim_id]
-            for claim in claims
-            if isinstance(claim, NecessityClaim | SwapClaim | SteeringClaim)
-            and claim.supernode == supernode.supernode_id
-        }
-        marked.append(supernode.model_copy(update={"rejected": found == {"refuted"}}))
-    return tuple(marked)
+    rejected = rejected_ids(claims, verdicts)
+    return tuple(s.model_copy(update={"rejected": s.supernode_id in rejected}) for s in supernodes)
 
 
-def _provenance(tools: CaseTools, proposer: Proposer, settings: LoopSettings) -> Provenance:
+def provenance_of(tools: CaseTools, proposer: Proposer, settings: LoopSettings) -> Provenance:
+    """What a report of this case, by this proposer with these settings, rests on."""
     model, transcoders, store = tools.toolbox.model, tools.toolbox.transcoders, tools.store
     own = tools.can_test
     told = tools.full.provenance
@@ -120,9 +119,21 @@ def graph_sha256(graph: AttributionGraph) -> str:
     return digest.hexdigest()
 
 
-def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplained:
-    grouped = {member.node for supernode in state["supernodes"] for member in supernode.members}
+def _circuit(state: LoopState, supernodes: Sequence[Supernode]) -> CircuitEffect | None:
+    """The measured circuit, if it is the one that the report stands by: a budget may run out before it is measured anew."""
+    circuit = state["circuit"]
+    return circuit if circuit is not None and circuit.n_features == len(standing_features(supernodes)) else None
+
+
+def _unexplained(
+    tools: CaseTools, survey: Survey, supernodes: Sequence[Supernode], *, circuit_is_old: bool
+) -> Unexplained:
+    grouped = standing_features(supernodes)
+    left_out = [node for node in survey.kept if node not in grouped]
+    total = sum(survey.influence.get(node, 0.0) for node in survey.kept)
     notes = [ATTENTION_NOTE]
+    if circuit_is_old:
+        notes.append("the circuit as a whole was not measured again after its last change, so its effects are left out")
     why = tools.why_untestable()
     if why is not None:
         notes.append(f"nothing was tested: {why}")
@@ -138,7 +149,10 @@ def _unexplained(tools: CaseTools, survey: Survey, state: LoopState) -> Unexplai
         error_influence=survey.error_influence,
         replacement_score=scores.replacement if scores is not None else None,
         completeness_score=scores.completeness if scores is not None else None,
-        features_left_out=sum(node not in grouped for node in survey.kept),
+        features_left_out=len(left_out),
+        influence_left_out=(
+            min(1.0, sum(survey.influence.get(node, 0.0) for node in left_out) / total) if total > 0.0 else None
+        ),
         notes=tuple(notes),
     )
 

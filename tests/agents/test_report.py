@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from tracescribe.agents.claims import FeatureAt
+from tracescribe.agents.findings import CircuitEffect
 from tracescribe.agents.registration import FIRST_PREVIOUS, Registration, chain_sha256
-from tracescribe.agents.report import CircuitReport, Sentence, parse_report, validate_report
+from tracescribe.agents.report import CircuitReport, Sentence, Stopped, parse_report, validate_report
+from tracescribe.agents.report_numbers import SourcedNumber
+from tracescribe.agents.report_schema import generated_schema, report_schema
+from tracescribe.agents.report_story_checks import story_faults
+from tracescribe.agents.report_whole_checks import standing_features
+from tracescribe.agents.story import tell_story
 from tracescribe.tracer.errors import ReportError
 
 
@@ -92,5 +104,214 @@ def test_a_verdict_that_the_rule_does_not_give_is_refused(dallas_report: Circuit
     assert first.outcome == "supported"
     for update in ({"outcome": "refuted"}, {"q_value": 0.0001}, {"effect": 99.0}):
         verdicts = (first.model_copy(update=update), *dallas_report.verdicts[1:])
-        with pytest.raises(ReportError, match="but the rule makes it supported"):
+        with pytest.raises(ReportError, match=r"but the rule makes it supported|differ from what the rule makes of"):
             validate_report(changed(dallas_report, verdicts=verdicts))
+
+
+def test_a_reason_that_tells_other_numbers_is_refused(dallas_report: CircuitReport) -> None:
+    first = dallas_report.verdicts[0]
+    verdicts = (first.model_copy(update={"reason": first.reason.replace(" ", " 9", 1)}), *dallas_report.verdicts[1:])
+    with pytest.raises(ReportError, match="the numbers in the verdict of claim c1 differ"):
+        validate_report(changed(dallas_report, verdicts=verdicts))
+
+
+def refused(document: dict[str, Any]) -> str:
+    """Why a document is refused; empty where it is not."""
+    try:
+        parse_report(json.dumps(document))
+    except ReportError as error:
+        return str(error)
+    return ""
+
+
+def test_every_changed_figure_of_the_story_is_refused(dallas_report: CircuitReport) -> None:
+    """Each digit outside quotations becomes each other digit; numbers move between sentences and change places."""
+    document = dallas_report.model_dump(mode="json")
+    tried = 0
+    for sentence in document["summary"]:
+        text = sentence["text"]
+        quoted = [match.span() for match in re.finditer(r"'[^']*'", text)]
+        for at, character in enumerate(text):
+            if not character.isdigit() or any(start <= at < end for start, end in quoted):
+                continue
+            for digit in ("0", "5", "9", "٣", "²", ""):
+                if digit != character:
+                    sentence["text"] = text[:at] + digit + text[at + 1 :]
+                    assert story_faults(CircuitReport.model_validate(document)), sentence["text"]
+                    tried += 1
+        for word in ("two", "half", "%", "1", "percent"):
+            sentence["text"] = f"{text[:-1]} {word}."
+            assert story_faults(CircuitReport.model_validate(document)), sentence["text"]
+        sentence["text"] = text
+        if len({number["text"] for number in sentence["numbers"]}) > 1:
+            numbers = sentence["numbers"]
+            sentence["numbers"] = numbers[::-1]
+            assert story_faults(CircuitReport.model_validate(document))
+            sentence["numbers"] = []
+            assert story_faults(CircuitReport.model_validate(document))
+            sentence["numbers"] = numbers
+    assert tried > 200
+    assert not refused(document)
+
+
+def test_a_number_of_a_claim_that_the_sentence_does_not_cite_is_refused(dallas_report: CircuitReport) -> None:
+    number = SourcedNumber(text="1", source="/verdicts/1/rank")
+    for source, words in (
+        ("/verdicts/1/rank", "which is none of the claims"),
+        ("/provenance/seed", "which is none"),
+        ("/", "no number"),
+    ):
+        sentence = Sentence(text="It is 1.", claims=("c1",), numbers=(number.model_copy(update={"source": source}),))
+        with pytest.raises(ReportError, match=words):
+            validate_report(changed(dallas_report, summary=(sentence,)))
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    """Every number in a JSON value, with its path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in items:
+        if isinstance(child, int | float) and not isinstance(child, bool):
+            yield (*path, key), float(child)
+        yield from leaves(child, (*path, key))
+
+
+def put(document: dict[str, Any], path: tuple[str | int, ...], value: float | None) -> None:
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+
+
+@pytest.mark.parametrize("part", ["claims", "plans", "measurements", "verdicts", "registry", "swaps", "supernodes"])
+def test_every_changed_value_is_refused(dallas_report: CircuitReport, part: str) -> None:
+    """Numbers of claims, plans, measurements, verdicts, the log and what sums them up: none can be changed alone."""
+    document = dallas_report.model_dump(mode="json")
+    free = {"influence", "quality"}  # of supernodes: no claim, and nothing that the log fixes
+    found = [(path, value) for path, value in leaves(document[part], (part,)) if not free & set(path)]
+    rng = random.Random(7)
+    for path, value in rng.sample(found, min(len(found), 60)):
+        for other in (value + 1.0, value * 0.5 + 0.25, None):
+            if other == value:
+                continue
+            put(document, path, other)
+            assert refused(document), path
+        put(document, path, int(value) if value.is_integer() and "e" not in repr(value) else value)
+    assert found
+
+
+def test_results_cannot_be_left_out(dallas_report: CircuitReport) -> None:
+    """Neither a measured claim with all that belongs to it, nor its measurement alone."""
+    claim = dallas_report.claims[0].claim_id
+    plan = next(p for p in dallas_report.plans if p.claim_id == claim)
+    without = changed(
+        dallas_report,
+        claims=dallas_report.claims[1:],
+        verdicts=tuple(v for v in dallas_report.verdicts if v.claim_id != claim),
+        plans=tuple(p for p in dallas_report.plans if p.claim_id != claim),
+        measurements=tuple(m for m in dallas_report.measurements if m.plan_id != plan.plan_id),
+    )
+    with pytest.raises(ReportError, match=rf"claim {claim} was measured \(entry \d+\), but the report leaves it out"):
+        validate_report(without)
+    unmeasured = changed(dallas_report, measurements=without.measurements)
+    with pytest.raises(ReportError, match=rf"claim {claim} was measured .* leaves the result out"):
+        validate_report(unmeasured)
+
+
+def test_what_is_said_of_the_whole_must_fit_the_claims(dallas_report: CircuitReport) -> None:
+    report = with_circuit(dallas_report)
+    circuit, stopped = report.circuit, report.stopped
+    assert circuit is not None
+    validate_report(report)
+    false: list[tuple[dict[str, object], str]] = [
+        (
+            {"circuit": circuit.model_copy(update={"n_features": circuit.n_features + 1})},
+            "but the supernodes that stand have",
+        ),
+        ({"circuit": circuit.model_copy(update={"n_active": 0})}, "of 0 that are active"),
+        ({"circuit": circuit.model_copy(update={"sufficiency_p": 0.001})}, "the circuit's sufficiency has p 0.001"),
+        ({"circuit": circuit.model_copy(update={"necessity": -5.0})}, "the circuit's necessity has p"),
+        ({"circuit": circuit.model_copy(update={"target": "nonsense"})}, "which is no target of the report"),
+        ({"swaps": ()}, "are not summed up"),
+        (
+            {"swaps": tuple(s.model_copy(update={"n_supported": 0}) for s in report.swaps)},
+            "does not follow from their verdicts",
+        ),
+        ({"swaps": (*report.swaps, report.swaps[0])}, "summed up twice"),
+        ({"tested": False}, "nothing was tested"),
+        ({"stopped": Stopped(reason="untestable", detail="", rounds=0)}, "but experiments were run"),
+        ({"stopped": Stopped(reason="complete", detail="", rounds=0), "circuit": None}, "does not carry the answer"),
+        ({"stopped": Stopped(reason="nothing new", detail="", rounds=0), "cut_short": "no money"}, "was cut short"),
+        (
+            {"supernodes": tuple(s.model_copy(update={"rejected": True}) for s in report.supernodes)},
+            "marked as rejected",
+        ),
+    ]
+    assert stopped is None or stopped.reason
+    for update, words in false:
+        with pytest.raises(ReportError, match=words):
+            validate_report(changed(report, **update))
+
+
+def with_circuit(report: CircuitReport) -> CircuitReport:
+    """The report with effects of the circuit as a whole, made up."""
+    n = len(standing_features(report.supernodes))
+    circuit = CircuitEffect(
+        target=report.targets[0].token,
+        foil="x",
+        n_features=n,
+        n_active=n + 4,
+        sufficiency=0.9,
+        necessity=0.8,
+        random_sufficiency=(0.1, 0.2, 0.95),
+        random_necessity=(0.1, 0.2, 0.3),
+        sufficiency_p=0.5,
+        necessity_p=0.25,
+        logit_difference=3.0,
+        logit_difference_empty=0.0,
+    )
+    whole = report.model_copy(update={"circuit": circuit})
+    return whole.model_copy(update={"summary": tell_story(whole)})
+
+
+def test_a_report_of_another_version_is_told_apart_from_no_report(dallas_report: CircuitReport) -> None:
+    document = dallas_report.model_dump(mode="json")
+    document["schema_id"] = "tracescribe-report/1"
+    assert (
+        "found 'tracescribe-report/1', expected 'tracescribe-report/2'; run `tracescribe interpret` again"
+        in refused(document)
+    )
+    for other in ({"schema_id": "graph/1"}, {}, {"schema_id": 1}):
+        assert refused(other).startswith("not a circuit report")
+    with pytest.raises(ReportError, match="not a circuit report"):
+        parse_report("[" * 100_000)
+
+
+def test_the_shipped_schema_is_the_models_own() -> None:
+    jsonschema.Draft202012Validator.check_schema(report_schema())
+    assert report_schema() == generated_schema(), "run: python -m tracescribe.agents.report_schema --write"
+
+
+def test_reports_follow_the_schema_and_it_refuses_what_the_reader_refuses(dallas_report: CircuitReport) -> None:
+    validator = jsonschema.Draft202012Validator(report_schema())
+    for report in (dallas_report, with_circuit(dallas_report)):
+        validator.validate(report.model_dump(mode="json"))
+    document = dallas_report.model_dump(mode="json")
+    for path, value in (
+        (("summary", 0, "claims"), []),
+        (("schema_id",), "x"),
+        (("claims", 0, "kind"), "x"),
+        (("more",), 1),
+    ):
+        broken = json.loads(json.dumps(document))
+        put(broken, path, value)  # type: ignore[arg-type]
+        assert not validator.is_valid(broken)
+        assert refused(broken)
+
+
+def test_every_field_is_documented() -> None:
+    """docs/report.md names every field of every part of a report."""
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    schema = report_schema()
+    for name, part in {"CircuitReport": schema, **schema["$defs"]}.items():
+        missing = [field for field in part.get("properties", {}) if f"`{field}`" not in page]
+        assert not missing, f"docs/report.md does not tell of {name}: {missing}"

@@ -1,79 +1,113 @@
-"""The story: every outcome is told as what it is, in words that need no glossary."""
+"""The story: every outcome is told as what it is, in words that need no glossary, and in numbers that can be looked up."""
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 
+from tracescribe.agents.assembly import mark_rejected
 from tracescribe.agents.claims import LabelClaim
 from tracescribe.agents.findings import Outcome
+from tracescribe.agents.phrases import amount, percent, phrase, probability, sentence
 from tracescribe.agents.report import CircuitReport, Sentence
-from tracescribe.agents.state import LoopState
-from tracescribe.agents.story import tell_story
-from tracescribe.agents.survey import Survey
-from tracescribe.tracer.graph import AttributionGraph
+from tracescribe.agents.report_numbers import tells, value_at
+from tracescribe.agents.story import STOP_WORDS, tell_story
+from tracescribe.agents.swap_summary import swap_summaries
 
-BARE_ANSWER = re.compile(r"The model goes on with .* \(probability [.\d]+\)\.")
-"""What the model said is a fact, whatever becomes of the claims about it."""
+OF_THE_WHOLE = re.compile(r"The model goes on with|The circuit,|Without it,|The agent stopped")
+"""What the model said, what the circuit does as a whole and why the agent stopped are facts, whatever becomes of claims."""
 WORDS: dict[Outcome, tuple[str, ...]] = {
     "refuted": ("Not supported", "not supported"),
     "inconclusive": ("Undecided", "undecided", "could not be confirmed"),
     "untested": ("not tested",),
 }
+LONGEST = 300
+"""Characters of a sentence: what a phone shows at once."""
 
 
-def told(report: CircuitReport, graph: AttributionGraph, outcome: Outcome | None) -> tuple[Sentence, ...]:
-    """The story of a report in which every verdict is this one."""
+def with_outcome(report: CircuitReport, outcome: Outcome) -> CircuitReport:
+    """The report with this verdict everywhere, and all that follows from verdicts."""
     update: dict[str, object] = {"outcome": outcome}
     if outcome == "untested":
         update |= {"effect": None, "q_value": None}
-    verdicts = tuple(v.model_copy(update=update) if outcome else v for v in report.verdicts)
-    survey = Survey(graph, graph, (), (), {}, report.targets, 0.0)
-    return tell_story(
-        survey,
-        LoopState(
-            survey=survey,
-            labels=report.labels,
-            supernodes=report.supernodes,
-            pending=(),
-            claims=report.claims,
-            plans=report.plans,
-            measurements=() if outcome == "untested" else report.measurements,
-            verdicts=verdicts,
-            failures=(),
-            untestable=(),
-            cut_short=None,
-            rounds=0,
-            report=report,
-        ),
+    verdicts = tuple(v.model_copy(update=update) for v in report.verdicts)
+    return report.model_copy(
+        update={
+            "verdicts": verdicts,
+            "measurements": () if outcome == "untested" else report.measurements,
+            "supernodes": mark_rejected(report.supernodes, report.claims, verdicts),
+            "swaps": swap_summaries(report.claims, verdicts),
+        }
     )
 
 
-def test_the_story_is_made_from_claims_and_verdicts_alone(
-    dallas_report: CircuitReport, dallas_graph: AttributionGraph
-) -> None:
-    assert told(dallas_report, dallas_graph, None) == dallas_report.summary
+def told(report: CircuitReport, outcome: Outcome) -> tuple[Sentence, ...]:
+    return tell_story(with_outcome(report, outcome))
+
+
+def test_the_story_is_made_from_the_report_alone(dallas_report: CircuitReport) -> None:
+    assert tell_story(dallas_report) == dallas_report.summary
+    assert tell_story(dallas_report.model_copy(update={"summary": ()})) == dallas_report.summary
 
 
 @pytest.mark.parametrize("outcome", list(WORDS))
-def test_what_does_not_hold_is_never_told_as_if_it_did(
-    dallas_report: CircuitReport, dallas_graph: AttributionGraph, outcome: Outcome
-) -> None:
-    sentences = told(dallas_report, dallas_graph, outcome)
+def test_what_does_not_hold_is_never_told_as_if_it_did(dallas_report: CircuitReport, outcome: Outcome) -> None:
+    sentences = told(dallas_report, outcome)
     assert sentences
-    for sentence in sentences:
-        if not BARE_ANSWER.fullmatch(sentence.text):
-            assert any(word in sentence.text for word in WORDS[outcome]), sentence.text
+    for each in sentences:
+        if not OF_THE_WHOLE.match(each.text):
+            assert any(word in each.text for word in WORDS[outcome]), each.text
 
 
-def test_every_claim_is_told(dallas_report: CircuitReport) -> None:
-    cited = {claim for sentence in dallas_report.summary for claim in sentence.claims}
+def test_every_claim_is_told_and_told_shortly(dallas_report: CircuitReport) -> None:
+    cited = {claim for each in dallas_report.summary for claim in each.claims}
     assert cited == {claim.claim_id for claim in dallas_report.claims}
+    assert max(len(each.text) for each in dallas_report.summary) <= LONGEST
+    for outcome in WORDS:
+        assert {claim for each in told(dallas_report, outcome) for claim in each.claims} == cited
 
 
-def test_numbers_in_the_story_are_those_of_the_experiments(dallas_report: CircuitReport) -> None:
+def test_every_number_equals_the_value_that_it_names(dallas_report: CircuitReport) -> None:
+    document = dallas_report.model_dump(mode="json")
+    numbers = [number for each in dallas_report.summary for number in each.numbers]
+    assert len(numbers) > 20
+    for number in numbers:
+        value = value_at(document, number.source)
+        assert value is not None and tells(number.text, value), number
+    text = " ".join(each.text for each in dallas_report.summary)
+    assert "?" not in text and "nan" not in text
+
+
+def test_labels_are_counted(dallas_report: CircuitReport) -> None:
     labels = [c for c in dallas_report.claims if isinstance(c, LabelClaim)]
-    assert any(f"{len(labels)} of {len(labels)} feature labels" in s.text for s in dallas_report.summary)
-    assert "?" not in " ".join(s.text for s in dallas_report.summary)
-    assert "nan" not in " ".join(s.text for s in dallas_report.summary)
+    assert any(f"{len(labels)} feature labels hold" in each.text for each in dallas_report.summary)
+    one = [c for c in dallas_report.claims if not isinstance(c, LabelClaim)] + labels[:1]
+    single = dallas_report.model_copy(update={"claims": tuple(one)})
+    for outcome, ending in {"refuted": "does not hold", "inconclusive": "could not", "untested": "was not"}.items():
+        sentences = [each for each in told(single, outcome) if "label" in each.text]  # type: ignore[arg-type]
+        assert len(sentences) == 1 and f"1 feature label {ending}" in sentences[0].text
+
+
+@pytest.mark.parametrize("reason", list(STOP_WORDS))
+def test_why_the_agent_stopped_is_told(dallas_report: CircuitReport, reason: str) -> None:
+    assert dallas_report.stopped is not None
+    stopped = dallas_report.stopped.model_copy(update={"reason": reason, "rounds": 1})
+    last = tell_story(dallas_report.model_copy(update={"stopped": stopped}))[-1]
+    assert last.text == f"The agent stopped after 1 round of revision: {STOP_WORDS[stopped.reason]}."
+
+
+def test_numbers_are_written_so_that_they_can_be_read_back() -> None:
+    for value in (0.0, 3e-9, 0.0004, 0.0213, 0.0996, 0.1, 0.97, 0.995, 1.0, 1.16):
+        for write in (probability, percent, amount):
+            piece = write(value, "/x")
+            assert not isinstance(piece, str) and tells(piece.text, value), (write, value)
+    for value in (-0.4, -3.21, 123456.7, 99.7, 0.00001, -12.0):
+        for write in (percent, amount):
+            piece = write(value, "/x")
+            assert not isinstance(piece, str) and tells(piece.text, value), (write, value)
+    assert probability(None, "/x") == probability(math.nan, "/x") == "?"
+    made = sentence(phrase("p ", probability(0.04, "/a"), ", q ", probability(0.5, "/b"), "."), ("c1",))
+    assert made.text == "p .040, q .50."
+    assert [(n.text, n.source) for n in made.numbers] == [(".040", "/a"), (".50", "/b")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from tracescribe.agents.assembly import mark_rejected
 from tracescribe.agents.claims import (
     Claim,
     EdgeClaim,
@@ -19,16 +22,23 @@ from tracescribe.agents.claims import (
     SwapClaim,
     claim_sha256,
 )
+from tracescribe.agents.decision_rules import metric_of, rule_for
 from tracescribe.agents.findings import (
+    CircuitEffect,
     Controls,
     DetectionScore,
+    DosePoint,
     ExperimentPlan,
     FeatureLabel,
     Interval,
+    JudgedScore,
     Measurement,
+    ParaphraseEffect,
     Role,
     Supernode,
     SupernodeEdge,
+    SupernodeQuality,
+    TokenChange,
 )
 from tracescribe.agents.registry import ClaimRegistry
 from tracescribe.agents.report import (
@@ -37,14 +47,18 @@ from tracescribe.agents.report import (
     Provenance,
     Sentence,
     StepFailure,
+    Stopped,
     TargetLogit,
     Unexplained,
     validate_report,
 )
+from tracescribe.agents.story import tell_story
+from tracescribe.agents.swap_summary import swap_summaries
 from tracescribe.agents.verdicts import judge
 from tracescribe.tracer.errors import UnknownIdError
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
 from tracescribe.tracer.graph import FeatureRef
+from tracescribe.tracer.statistics import rank_p_value
 
 TOKENS = ("<bos>", "the", "capital", "of", "the", "state", "containing", "Dallas", "is")
 HASH = "3f" * 32
@@ -73,10 +87,15 @@ def _supernode(number: int, label: str, role: Role, members: Sequence[FeatureAt]
     return Supernode(supernode_id=f"s{number}", label=label, role=role, members=tuple(members), influence=influence)
 
 
+QUALITY = SupernodeQuality(
+    agreement=0.81, random_agreement=0.22, agreement_p=0.01, effect=3.82, random_effect=0.06, effect_p=0.01, n_random=99
+)
 SUPERNODES = (
     _supernode(0, "capital", "relation", [_at(0, 2, 31), _at(1, 2, 77)], 0.14),
     _supernode(1, "Dallas", "input", [_at(0, 7, 12)], 0.09),
-    _supernode(2, "Texas", "intermediate", [_at(1, 7, 201), _at(1, 7, 44), _at(2, 7, 8)], 0.31),
+    _supernode(2, "Texas", "intermediate", [_at(1, 7, 201), _at(1, 7, 44), _at(2, 7, 8)], 0.31).model_copy(
+        update={"quality": QUALITY}
+    ),
     _supernode(3, "state", "relation", [_at(0, 5, 90)], 0.05),
     _supernode(4, "say a capital", "output", [_at(2, 8, 150)], 0.12),
     _supernode(5, "say Austin", "output", [_at(3, 8, 5), _at(3, 8, 6)], 0.22),
@@ -164,44 +183,110 @@ def _claims() -> tuple[Claim, ...]:
     )
 
 
+METHODS: tuple[Literal["detection", "fuzzing"], ...] = ("detection", "fuzzing")
 EFFECTS = {
     "c0": 3.82, "c1": 0.981, "c2": 0.114, "c3": 0.012, "c4": 1.1, "c5": 0.873,
-    "c6": 0.18, "c7": 0.91, "c8": 0.9, "c9": 0.996, "c10": 0.991,
+    "c6": 0.11, "c7": 0.91, "c8": 0.9, "c9": 0.996, "c10": 0.991,
 }  # fmt: skip
-METRICS = {
-    "necessity": ("log_probability_drop", 0.693), "swap": ("probability_gain", 0.5),
-    "edge": ("relative_change", 0.25), "sufficiency": ("recovered_share", 0.5),
-    "steering": ("log_probability_change", 0.693), "label": ("auc", 0.8),
-}  # fmt: skip
+_PROBABILITIES = {
+    "necessity": (0.973, 0.0213),
+    "swap": (0.00042, 0.981),
+    "steering": (0.973, 0.612),
+    "sufficiency": (0.973, 0.885),
+}
+PARAPHRASES = ("what is the capital of the state containing Dallas", "Dallas lies in a state whose capital is")
 
 
 def _plan(claim: Claim, n_controls: int) -> ExperimentPlan:
-    metric, threshold = METRICS[claim.kind]
+    metric, threshold = metric_of(claim)
+    intervention = claim.kind != "label"
     return ExperimentPlan(
         plan_id=f"p-{claim.claim_id}",
         claim_id=claim.claim_id,
         claim_sha256=claim_sha256(claim),
         metric=metric,
-        intervention={} if claim.kind == "label" else {"edits": [{"layer": 1, "position": 7, "value": 0.0}]},
-        mode="none" if claim.kind == "label" else "open",
+        intervention={"edits": [{"layer": 1, "position": 7, "value": 0.0}]} if intervention else {},
+        mode="open" if intervention else "none",
         freeze_attention=False,
         controls=Controls(n=n_controls, matched_on=("layer", "position", "amount"), seed=0, sha256=HASH),
         threshold=threshold,
         alpha=0.05,
         seed=0,
+        hypothesis=claim.statement,
+        rule=rule_for(claim, 0.05),
+        doses=(1.0, 1.25, 1.5, 1.75) if claim.kind == "steering" else (),
+        paraphrases=PARAPHRASES if claim.kind == "necessity" else (),
     )
 
 
-def _measurement(plan: ExperimentPlan, n_controls: int) -> Measurement:
+def _token_change(claim: Claim) -> tuple[TokenChange, ...]:
+    token = getattr(claim, "target_token", getattr(claim, "expected_token", None))
+    if token is None:
+        return ()
+    before, after = _PROBABILITIES[claim.kind]
+    return (
+        TokenChange(
+            token=token,
+            probability_before=before,
+            probability_after=after,
+            logit_before=14.21 + math.log(before),
+            logit_after=14.21 + math.log(after),
+            rank_before=1 if before > 0.5 else 41,
+            rank_after=1 if after > 0.5 else 3,
+        ),
+    )
+
+
+def _measurement(claim: Claim, plan: ExperimentPlan, n_controls: int) -> Measurement:
     rng = np.random.default_rng([7, int(plan.claim_id[1:])])
     centre, spread = (0.5, 0.08) if plan.metric == "auc" else (0.01, 0.03 if plan.claim_id != "c8" else 0.6)
     effect = EFFECTS[plan.claim_id]
+    before, after = _PROBABILITIES.get(claim.kind, (0.973, 0.973))
+    details: dict[str, float | str | None] = {
+        "probability_before": before,
+        "probability_after": after,
+        "top_token_after": "Sacramento",
+    }
+    if claim.kind == "edge":
+        details = {"activation_before": 4.2, "activation_after": 4.2 * (1 - effect)}
+    interval = Interval(low=effect - 0.5, high=effect + 0.25, method="bootstrap over wordings")
     return Measurement(
         plan_id=plan.plan_id,
         effect=effect,
         control_effects=tuple(float(v) for v in rng.normal(centre, spread, n_controls)),
         interval=Interval(low=effect - 0.04, high=effect + 0.03, method="bootstrap over controls"),
-        details={"probability_before": 0.973, "probability_after": 0.0213, "top_token_after": "Sacramento"},
+        details=details,
+        changes=_token_change(claim),
+        doses=tuple(
+            DosePoint(multiplier=dose, effect=effect * (dose - 1) ** 1.5, probability=0.5) for dose in plan.doses
+        ),
+        paraphrases=tuple(
+            ParaphraseEffect(
+                prompt=prompt, effect=effect - 0.2 * at if at < 4 else None, why="" if at < 4 else "no such features"
+            )
+            for at, prompt in enumerate((*plan.paraphrases, *plan.paraphrases, "Dallas?") if plan.paraphrases else ())
+        ),
+        paraphrase_interval=interval if plan.paraphrases else None,
+    )
+
+
+def _circuit(supernodes: Sequence[Supernode], answer: str) -> CircuitEffect:
+    rng = np.random.default_rng(5)
+    sufficiency, necessity = rng.normal(0.2, 0.15, 99), rng.normal(0.05, 0.05, 99)
+    n_features = len({member.node for s in supernodes if not s.rejected for member in s.members})
+    return CircuitEffect(
+        target=answer,
+        foil="Houston",
+        n_features=n_features,
+        n_active=n_features + 31,
+        sufficiency=0.912,
+        necessity=0.974,
+        random_sufficiency=tuple(float(v) for v in sufficiency),
+        random_necessity=tuple(float(v) for v in necessity),
+        sufficiency_p=rank_p_value(0.912, sufficiency).p_value,
+        necessity_p=rank_p_value(0.974, necessity).p_value,
+        logit_difference=6.21,
+        logit_difference_empty=-0.3,
     )
 
 
@@ -216,8 +301,34 @@ def _labels() -> tuple[FeatureLabel, ...]:
         interval=Interval(low=0.89, high=0.96, method="bootstrap over contexts"),
     )
     texas = Predicate(on="token", words=("Dallas", "Houston", "Laredo", "Texas"))
+    judged = tuple(
+        JudgedScore(
+            method=method,
+            judge="gpt-x (detect_feature 1.0.0)",
+            balanced_accuracy=0.91,
+            interval=Interval(low=0.84, high=0.97, method="bootstrap over contexts"),
+            n_positive=20,
+            n_random=20,
+            n_near_miss=10,
+            right_positive=19,
+            right_random=20,
+            right_near_miss=6,
+            n_failed=1,
+        )
+        for method in METHODS
+    )
     return (
-        FeatureLabel(layer=1, feature=201, text="Texas", predicate=texas, score=score, proposed_by="offline"),
+        FeatureLabel(
+            layer=1,
+            feature=201,
+            text="Texas",
+            here="fires on Dallas, feeds what says Austin",
+            predicate=texas,
+            score=score,
+            judged=judged,
+            earlier=("any city", "a place"),
+            proposed_by="offline",
+        ),
         FeatureLabel(
             layer=3,
             feature=5,
@@ -231,16 +342,6 @@ def _labels() -> tuple[FeatureLabel, ...]:
     )
 
 
-SUMMARY = (
-    ("'Texas' at 'Dallas' is an intermediate step: in its place Oakland's features give Sacramento.", ("c1", "c0")),
-    ("'Texas' then feeds 'say Austin' at the end of the prompt.", ("c5",)),
-    ("'capital' at 'capital' says what is asked for, more weakly than claimed.", ("c4",)),
-    ("That the answer depends on 'state' is not supported: without it the answer stays.", ("c3",)),
-    ("That the features on 'Dallas' alone carry the city is not supported.", ("c2", "c6")),
-    ("The drawn steps alone keep nine tenths of the answer's probability.", ("c7",)),
-)  # fmt: skip
-
-
 def make_report(
     *,
     tested: bool = True,
@@ -248,7 +349,7 @@ def make_report(
     edges: Sequence[tuple[str, str, float]] = EDGES,
     labels: tuple[FeatureLabel, ...] | None = None,
     claims: tuple[Claim, ...] | None = None,
-    summary: Sequence[tuple[str, tuple[str, ...]]] = SUMMARY,
+    summary: Sequence[tuple[str, tuple[str, ...]]] | None = None,
     prompt: str = "the capital of the state containing Dallas is",
     tokens: tuple[str, ...] = TOKENS,
     answer: str = "Austin",
@@ -265,11 +366,13 @@ def make_report(
     for claim in claims:
         registry.register(claim)
     plans = tuple(_plan(claim, n_controls) for claim in claims) if tested else ()
-    measurements = tuple(_measurement(plan, n_controls) for plan in plans)
+    measurements = tuple(_measurement(claim, plan, n_controls) for claim, plan in zip(claims, plans, strict=False))
     for plan, measurement in zip(plans, measurements, strict=True):
         registry.plan(plan)
         registry.measure(plan, measurement)
     untestable = {} if tested else {claim.claim_id: "the model's weights are not at hand" for claim in claims}
+    verdicts = judge(claims, plans, measurements, untestable)
+    supernodes = mark_rejected(supernodes, claims, verdicts)
     report = CircuitReport(
         report_id="r-0123456789ab",
         prompt=prompt,
@@ -281,20 +384,28 @@ def make_report(
         ),
         tested=tested,
         cut_short=cut_short,
-        summary=tuple(Sentence(text=text, claims=ids) for text, ids in summary),
+        summary=(),
         labels=_labels() if labels is None else labels,
         supernodes=supernodes,
         edges=tuple(SupernodeEdge(source=s, destination=d, weight=w) for s, d, w in edges),
         claims=claims,
         plans=plans,
         measurements=measurements,
-        verdicts=judge(claims, plans, measurements, untestable),
+        verdicts=verdicts,
         registry=registry.entries,
+        circuit=_circuit(supernodes, answer) if tested and supernodes else None,
+        swaps=swap_summaries(claims, verdicts),
+        stopped=Stopped(
+            reason="budget" if cut_short else ("nothing new" if tested else "untestable"),
+            detail=cut_short or "the agent proposed no claim that was not tested",
+            rounds=2 if tested else 0,
+        ),
         unexplained=Unexplained(
             error_influence=0.0712,
             replacement_score=0.871,
             completeness_score=0.942,
             features_left_out=11,
+            influence_left_out=0.183,
             notes=notes,
         ),
         failures=failures,
@@ -312,6 +423,8 @@ def make_report(
             graph_sha256=HASH,
         ),
     )
+    told = tell_story(report) if summary is None else tuple(Sentence(text=t, claims=ids) for t, ids in summary)
+    report = report.model_copy(update={"summary": told})
     validate_report(report)
     return report
 
@@ -403,7 +516,7 @@ def hostile_report() -> CircuitReport:
         edges=[edge for edge in edges if edge[0] != edge[1]],
         labels=labels,
         claims=claims,
-        summary=[(text, ("c1", "c2")) for text in HOSTILE],
+        summary=[(f"'{text}'", (f"c{i}",)) for i, text in enumerate(HOSTILE)],
         prompt=" ".join(HOSTILE),
         tokens=tokens,
         answer=_hostile(1),
