@@ -130,7 +130,8 @@ def test_another_claim_under_a_logged_id_is_refused(tmp_path: Path, whole: bytes
     path = tmp_path / "log.jsonl"
     path.write_bytes(whole)
     other = claim(0).model_copy(update={"min_effect": 0.1})
-    for act in (lambda r: r.register(other), lambda r: r.recall(other)):
+    acts: list[Callable[[ClaimRegistry], object]] = [lambda r: r.register(other), lambda r: r.recall(other)]
+    for act in acts:
         with pytest.raises(RegistrationError, match="start again with --fresh"):
             act(opened(path))
 
