@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tracescribe.agents.claims import Claim, NecessityClaim, SteeringClaim, SwapClaim
+from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import CircuitEffect, Supernode, SwapSummary, Verdict
 from tracescribe.agents.report_model import CircuitReport
 from tracescribe.agents.stopping import COMPLETE_SUFFICIENCY
@@ -58,7 +59,7 @@ def _circuit_faults(report: CircuitReport) -> list[str]:
         )
     if circuit.n_features > circuit.n_active:
         faults.append(f"the circuit has {circuit.n_features} features of {circuit.n_active} that are active")
-    if circuit.target not in {target.token for target in report.targets}:
+    if circuit.target.strip() not in {target.token.strip() for target in report.targets}:
         faults.append(f"the circuit is measured on {circuit.target!r}, which is no target of the report")
     return faults + _random_faults(circuit)
 
@@ -74,11 +75,13 @@ def _random_faults(circuit: CircuitEffect) -> list[str]:
         if not all(math.isfinite(value) for value in (effect, *random)):
             faults.append(f"the circuit's {name} holds a number that is not finite")
             continue
-        ruled = rank_p_value(effect, random).p_value if random else None
-        if (told is None) != (ruled is None) or (
-            told is not None and ruled is not None and not math.isclose(told, ruled, rel_tol=1e-9)
-        ):
-            faults.append(f"the circuit's {name} has p {told}, but its {len(random)} random circuits give {ruled}")
+        ruled = rank_p_value(effect, random).p_value
+        if told is None and len(random) >= MIN_CONTROLS:
+            faults.append(f"the circuit's {name} has no p value, but {len(random)} random circuits to compare it with")
+        if told is not None and not math.isclose(told, ruled, rel_tol=1e-9):
+            faults.append(
+                f"the circuit's {name} has p {told:.6g}, but its {len(random)} random circuits give {ruled:.6g}"
+            )
     return faults
 
 

@@ -122,9 +122,9 @@ def _whole(teller: Teller, claims: Sequence[Claim]) -> list[Sentence]:
     lead = f"of the lead of '{circuit.target.strip()}' over '{circuit.foil.strip()}'"
 
     def chance(name: str, p: float | None, random: Sequence[float]) -> Phrase:
-        if p is None:
-            return ()
         n = count(len(random), f"/circuit/random_{name}")
+        if p is None:
+            return phrase(" (too few random circuits of its size to compare with: ", n, ")")
         return phrase(" (p ", probability(p, f"/circuit/{name}_p"), " among ", n, " random circuits of its size)")
 
     alone = phrase(
