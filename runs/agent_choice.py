@@ -1,42 +1,92 @@
-"""Agents by name, and budgets by what was asked for."""
+"""Agents by name or spec, with their settings checked before anything is loaded; budgets by what was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
     from tracescribe.agents.agent import InterpretationAgent
     from tracescribe.agents.budget import Budget
+    from tracescribe.agents.llm.settings import LlmAgentSettings
+    from tracescribe.agents.loop_settings import LoopSettings
     from tracescribe.agents.providers.settings import ProviderSettings
 
 OFFLINE = "offline"
 LLM = "llm"
 BASELINES = ("random", "top-influence", "token-position")
 AGENTS = (OFFLINE, LLM, *BASELINES)
-"""Every name that `--agent` takes."""
+"""Every agent that one word names; see `agents.providers.spec` for those that name a language model too."""
+_UNNAMED = "(the first that the server lists)"
 
 
 @dataclass(frozen=True)
-class LlmChoice:
-    """Which language model the `llm` agent asks; None leaves a value to the environment.
+class AgentChoice:
+    """Which agent, and how it works; None leaves a value to its default or, for the `llm` agent, to the environment.
 
     Attributes:
-        provider: `openai` for every OpenAI-compatible server, or `anthropic`.
-        model: its name at that server.
-        base_url: another server than the provider's own.
-        call_log: file of what was asked and answered; what it holds is not asked again.
+        spec: as `--agent` takes it.
+        seed: of every random draw.
+        max_rounds: rounds of revision.
+        paraphrases: the prompt in other words, for the intervals of claims.
+        style: `pipeline`, `one-shot` or `investigator`.
+        judge_labels: False leaves the judging of labels to code; None is the style's default.
+        provider, model, base_url: of the `llm` agent, where its spec does not name them.
+        stream: whether answers are streamed.
+        concurrency: requests in flight at once.
+        price_input, price_output: USD per million tokens.
     """
 
-    provider: str | None
-    model: str | None
-    base_url: str | None
-    call_log: Path
+    spec: str = OFFLINE
+    seed: int = 0
+    max_rounds: int | None = None
+    paraphrases: tuple[str, ...] = ()
+    style: str | None = None
+    judge_labels: bool | None = None
+    provider: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    stream: bool | None = None
+    concurrency: int | None = None
+    price_input: float | None = None
+    price_output: float | None = None
+
+    def named(self) -> dict[str, object]:
+        """Options that belong to agents with a language model, as they were given."""
+        options: dict[str, object] = {
+            "--style": self.style,
+            "--no-judge-labels": self.judge_labels,
+            "--provider": self.provider,
+            "--llm-model": self.model,
+            "--base-url": self.base_url,
+            "--stream": self.stream,
+            "--concurrency": self.concurrency,
+            "--price-input": self.price_input,
+            "--price-output": self.price_output,
+        }
+        return {option: value for option, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PreparedAgent:
+    """An agent that could be made: its settings hold, its key and address are there. Nothing is opened yet.
+
+    Attributes:
+        name: what people call it.
+        loop: settings of the loop.
+        llm: settings of its language model; None where it asks none.
+        enter: opens it with a file for the record of its calls; leaving it closes its connections.
+    """
+
+    name: str
+    loop: LoopSettings
+    llm: LlmAgentSettings | None
+    enter: Callable[[Path], AbstractContextManager[InterpretationAgent]]
 
 
 def make_agent(name: str, *, seed: int) -> InterpretationAgent:
@@ -45,57 +95,150 @@ def make_agent(name: str, *, seed: int) -> InterpretationAgent:
     Raises:
         InputError: no such agent, or one that needs a language model.
     """
-    from tracescribe.agents.loop import LoopSettings
-    from tracescribe.agents.offline import offline_agent
+    from tracescribe.agents.loop_settings import LoopSettings
 
-    settings = LoopSettings(seed=seed)
-    if name == OFFLINE:
-        return offline_agent(settings)
-    if name in BASELINES:
-        from tracescribe.agents.baselines import BaselineName, baseline_agent
-
-        return baseline_agent(cast(BaselineName, name), settings)
     if name == LLM:
         raise InputError(f"agent {LLM!r} costs money on every case; it runs with 'tracescribe interpret --agent llm'")
-    raise InputError(f"no agent {name!r}; choose one of {', '.join(AGENTS)}")
+    if name not in AGENTS:
+        raise InputError(f"no agent {name!r}; choose one of {', '.join(AGENTS)}")
+    return _plain_agent(name, LoopSettings(seed=seed))
 
 
-def agent_for_use(name: str, *, seed: int, llm: LlmChoice) -> AbstractContextManager[InterpretationAgent]:
-    """An agent by name, to be entered when it is needed; leaving it closes its connections.
+def prepare_agent(choice: AgentChoice, *, max_usd: float | None, plan_only: bool = False) -> PreparedAgent:
+    """Check a choice as far as that is possible without loading a model: names, options, key, address, price.
 
-    Nothing is opened or written before it is entered, but a wrong choice is told at once.
+    Args:
+        choice: what was asked for.
+        max_usd: limit of the budget; it can only be kept where the price is known.
+        plan_only: nothing will be sent, so that no server is asked which models it has, and no key is needed.
 
     Raises:
-        InputError: no such agent, or a language model that is not configured.
+        InputError: options that do not belong together, or a value outside its range.
+        ProviderSetupError: no such agent, no key, a bad address, or no price to keep the budget by.
+        ProviderError: a server that does not say which models it has.
     """
-    if name != LLM:
-        _refuse_llm_options(name, llm)
-        return nullcontext(make_agent(name, seed=seed))
-    from tracescribe.agents.providers.settings import ProviderSettings
+    from tracescribe.agents.providers.spec import parse_agent_spec
 
-    provider = ProviderSettings.of(provider=llm.provider, model=llm.model, base_url=llm.base_url)
-    return _llm_agent(provider, seed, llm.call_log)
+    spec = parse_agent_spec(choice.spec)
+    loop = _loop_settings(choice)
+    if spec.kind != LLM:
+        if choice.named():
+            options = " and ".join(choice.named())
+            raise InputError(
+                f"--agent {spec.kind} asks no language model, found {options}; choose another agent or leave out"
+            )
+        return PreparedAgent(spec.kind, loop, None, lambda _: nullcontext(_plain_agent(spec.kind, loop)))
+    _refuse_twice_named(choice, spec.provider)
+    provider = spec.settings(
+        provider=choice.provider,
+        model=choice.model,
+        base_url=choice.base_url,
+        stream=choice.stream,
+        concurrency=choice.concurrency,
+        price_input=choice.price_input,
+        price_output=choice.price_output,
+    )
+    if not plan_only:
+        provider = _reachable(provider)
+    _require_price(provider, max_usd)
+    llm = _llm_settings(provider, choice)
+    return PreparedAgent(f"{LLM}:{provider.model or _UNNAMED}", loop, llm, lambda log: _llm_agent(llm, loop, log))
+
+
+def budget_with(**given: float | None) -> Budget:
+    """The default budget with the limits that were given; None leaves a limit as it is.
+
+    Args:
+        given: fields of `Budget`.
+    """
+    from tracescribe.agents.budget import Budget
+
+    return Budget.model_validate({name: limit for name, limit in given.items() if limit is not None})
+
+
+def _plain_agent(name: str, settings: LoopSettings) -> InterpretationAgent:
+    if name == OFFLINE:
+        from tracescribe.agents.offline import offline_agent
+
+        return offline_agent(settings)
+    from tracescribe.agents.baselines import BaselineName, baseline_agent
+
+    return baseline_agent(cast(BaselineName, name), settings)
 
 
 @contextmanager
-def _llm_agent(provider: ProviderSettings, seed: int, call_log: Path) -> Iterator[InterpretationAgent]:
-    from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
-    from tracescribe.agents.loop import LoopSettings
+def _llm_agent(settings: LlmAgentSettings, loop: LoopSettings, call_log: Path) -> Iterator[InterpretationAgent]:
+    from tracescribe.agents.llm.agent import make_llm_agent
 
-    with make_llm_agent(LlmAgentSettings(provider=provider), LoopSettings(seed=seed), call_log) as agent:
+    with make_llm_agent(settings, loop, call_log) as agent:
         yield agent
 
 
-def _refuse_llm_options(name: str, llm: LlmChoice) -> None:
-    given = {"--provider": llm.provider, "--llm-model": llm.model, "--base-url": llm.base_url}
-    named = [option for option, value in given.items() if value is not None]
-    if named:
-        raise InputError(f"{' and '.join(named)} belong to --agent llm, found --agent {name}; leave them out")
+def _loop_settings(choice: AgentChoice) -> LoopSettings:
+    from tracescribe.agents.experiment_settings import ExperimentSettings
+    from tracescribe.agents.loop_settings import LoopSettings
+
+    empty = [number for number, text in enumerate(choice.paraphrases, start=1) if not text.strip()]
+    if empty:
+        raise InputError(f"paraphrase {empty[0]} is empty; give the prompt in other words")
+    given: dict[str, Any] = {} if choice.max_rounds is None else {"max_rounds": choice.max_rounds}
+    return LoopSettings(seed=choice.seed, experiments=ExperimentSettings(paraphrases=choice.paraphrases), **given)
 
 
-def budget_with(*, experiments: int | None, seconds: float | None, llm_calls: int | None, tokens: int | None) -> Budget:
-    """The default budget with the limits that were given."""
-    from tracescribe.agents.budget import Budget
+def _llm_settings(provider: ProviderSettings, choice: AgentChoice) -> LlmAgentSettings:
+    from tracescribe.agents.llm.settings import LlmAgentSettings
 
-    given = {"experiments": experiments, "seconds": seconds, "llm_calls": llm_calls, "tokens": tokens}
-    return Budget.model_validate({name: limit for name, limit in given.items() if limit is not None})
+    given: dict[str, Any] = {} if choice.style is None else {"style": choice.style}
+    return LlmAgentSettings(provider, judge_labels=choice.judge_labels, **given)
+
+
+def _refuse_twice_named(choice: AgentChoice, provider: str | None) -> None:
+    """A spec that names a language model leaves nothing for the older options to name."""
+    if provider is None:
+        return
+    older = [option for option in ("--provider", "--llm-model", "--base-url") if option in choice.named()]
+    if older:
+        shown = choice.spec.partition(":")[0]
+        raise InputError(
+            f"--agent {shown}:... names its model already, found {' and '.join(older)} too; leave them out"
+        )
+
+
+def _reachable(provider: ProviderSettings) -> ProviderSettings:
+    """The same settings with the model's name, once key and address have been found to be there."""
+    if provider.provider == "local":
+        _check_local(provider.model or "")
+        return provider
+    from tracescribe.agents.providers.settings import make_client, with_model
+
+    named = with_model(provider)
+    make_client(named).close()
+    return named
+
+
+def _check_local(name: str) -> None:
+    """A folder that is written as one must be there; whether a hub id exists is found out when it is loaded."""
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise InputError(f"no folder {name}; --agent local: takes the folder of a model, or its hub id")
+
+
+def _require_price(provider: ProviderSettings, max_usd: float | None) -> None:
+    from tracescribe.agents.providers.prices import require_price
+
+    require_price(price_for(provider), max_usd, _endpoint(provider))
+
+
+def price_for(provider: ProviderSettings) -> Any:
+    """The `Price` of a language model, or None where it is not known."""
+    from tracescribe.agents.providers.prices import price_of
+
+    return price_of(provider, _endpoint(provider))
+
+
+def _endpoint(provider: ProviderSettings) -> Any:
+    import os
+
+    from tracescribe.agents.providers.completion import Endpoint
+
+    url = "" if provider.provider == "local" else provider.address(os.environ)[0]
+    return Endpoint(provider=provider.provider, base_url=url, model=provider.model or _UNNAMED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from tracescribe.agents.case import InterpretationCase
 from tracescribe.evals.gold import GoldCircuit
 from tracescribe.evals.scores import Scores, score_report
 from tracescribe.runs import terminal
-from tracescribe.runs.agent_choice import BASELINES, OFFLINE, make_agent
+from tracescribe.runs.agent_choice import BASELINES, OFFLINE, AgentChoice, make_agent, prepare_agent
 from tracescribe.runs.gold_files import open_gold
 from tracescribe.runs.interpreting import Interpretation, InterpretRequest, run_interpretation
 from tracescribe.runs.workspace import DEFAULT_WORKSPACE
@@ -71,9 +70,17 @@ def run_demo(out: Path, seed: int) -> DemoOutcome:
     """
     log = terminal.StepLog()
     request = InterpretRequest(
-        prompt=PROMPT, graph=None, model="embedded", transcoders="embedded", evidence=None, weights=True, out=out
+        prompt=PROMPT,
+        graph=None,
+        model="embedded",
+        transcoders="embedded",
+        evidence=None,
+        weights=True,
+        out=out,
+        keep=False,
     )
-    found = run_interpretation(request, nullcontext(make_agent(OFFLINE, seed=seed)), Budget(), log)
+    agent = prepare_agent(AgentChoice(spec=OFFLINE, seed=seed), max_usd=None)
+    found = run_interpretation(request, agent, Budget(), log)
     with log.step("score") as details:
         gold = open_gold(None).of_prompt(PROMPT)
         if gold is None:

@@ -12,6 +12,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add every command to the application, in the order in which help lists them."""
+    from tracescribe.runs.commands.agents import agents
     from tracescribe.runs.commands.bench import bench
     from tracescribe.runs.commands.demo import demo
     from tracescribe.runs.commands.doctor import doctor
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(evidence, name="evidence")
     app.add_typer(models, name="models")
     app.add_typer(gold, name="gold")
+    app.add_typer(agents, name="agents")
     app.add_typer(prompts, name="prompts")
     app.add_typer(bench, name="bench")
     app.command()(doctor)

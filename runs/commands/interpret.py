@@ -28,9 +28,17 @@ def interpret(
         ),
     ] = None,
     agent: Annotated[
-        Literal["offline", "llm", "random", "top-influence", "token-position"],
-        typer.Option(help="Who proposes labels, groups and claims. Testing and judging are the same for all."),
+        str,
+        typer.Option(
+            help="Who proposes labels, groups and claims: offline, random, top-influence, token-position; or a language "
+            "model: openai:MODEL, openai-responses:MODEL, anthropic:MODEL, openai-compatible:URL[#MODEL], "
+            "local:FOLDER, or llm with the options below. Testing and judging are the same for all."
+        ),
     ] = "offline",
+    style: Annotated[
+        Literal["pipeline", "one-shot", "investigator"] | None,
+        typer.Option(help="How a language model works: see 'tracescribe agents list'. Without it: pipeline."),
+    ] = None,
     model: Model = EMBEDDED,
     transcoders: Transcoders = EMBEDDED,
     evidence: Evidence = None,
@@ -38,28 +46,64 @@ def interpret(
         bool, typer.Option("--weights/--no-weights", help="Load the model; without it a graph's claims stay untested.")
     ] = True,
     seed: Seed = 0,
+    max_rounds: Annotated[int | None, typer.Option(min=0, max=20, help="Most rounds of revision.")] = None,
+    paraphrase: Annotated[
+        list[str] | None,
+        typer.Option(help="The prompt in other words, on which claims are measured too. May be repeated."),
+    ] = None,
+    judge_labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--judge-labels/--no-judge-labels",
+            help="Have the language model judge labels by their words too. Without it: as the style does.",
+        ),
+    ] = None,
     max_experiments: Annotated[int | None, typer.Option(min=0, help="Budget: most claims to test.")] = None,
+    max_forward_passes: Annotated[
+        int | None, typer.Option(min=0, help="Budget: most prompts sent through the studied model.")
+    ] = None,
     max_seconds: Annotated[float | None, typer.Option(min=0, help="Budget: most seconds.")] = None,
     max_llm_calls: Annotated[int | None, typer.Option(min=0, help="Budget: most requests to a language model.")] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=0, help="Budget: most tokens that a language model reads and writes.")
     ] = None,
+    max_usd: Annotated[float | None, typer.Option(min=0, help="Budget: most USD for a language model.")] = None,
     provider: Annotated[
-        Literal["openai", "anthropic"] | None,
-        typer.Option(help="--agent llm: openai (any compatible server) or anthropic. Keys come from the environment."),
+        Literal["openai", "openai-responses", "anthropic", "local"] | None,
+        typer.Option(help="--agent llm: openai (any compatible server), openai-responses, anthropic or local."),
     ] = None,
     llm_model: Annotated[str | None, typer.Option(help="--agent llm: the language model's name.")] = None,
     base_url: Annotated[str | None, typer.Option(help="--agent llm: another server's address.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=32, help="Requests to a language model in flight at once; 4 without it.")
+    ] = None,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="Stream a language model's answers.")
+    ] = None,
+    price_input: Annotated[
+        float | None, typer.Option(min=0, help="USD per million tokens read, where the price list does not know it.")
+    ] = None,
+    price_output: Annotated[float | None, typer.Option(min=0, help="USD per million tokens written.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Throw away an unfinished run in the folder; recorded answers stay.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Trace, print the plan and what it may cost, ask and write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Interpret a circuit: label, group, claim, test against matched controls, judge, and write the report.
 
     The report is report.json, report.md and report.html with the circuit drawn. A graph is tested if the loaded weights
     are those that it was traced from; otherwise its claims are marked as untested.
+
+    A run that was interrupted goes on where it stopped when it is called again with the same folder. Exit code 0 says
+    that the report is written, also where steps of a language model failed: the summary and the report tell which.
     """
-    from tracescribe.runs.agent_choice import LlmChoice, agent_for_use, budget_with
+    from tracescribe.runs.agent_choice import AgentChoice, budget_with, prepare_agent
+    from tracescribe.runs.dry_run import plan_interpretation
     from tracescribe.runs.interpreting import InterpretRequest, report_folder, run_interpretation
-    from tracescribe.runs.report_view import show_interpretation
+    from tracescribe.runs.report_view import show_interpretation, show_plan
     from tracescribe.runs.terminal import StepLog
     from tracescribe.runs.workspace import read_prompt
 
@@ -72,8 +116,33 @@ def interpret(
         evidence=evidence,
         weights=weights,
         out=out or report_folder(text, graph),
+        fresh=fresh,
     )
-    budget = budget_with(experiments=max_experiments, seconds=max_seconds, llm_calls=max_llm_calls, tokens=max_tokens)
-    choice = LlmChoice(provider=provider, model=llm_model, base_url=base_url, call_log=request.out / "llm_calls.jsonl")
-    outcome = run_interpretation(request, agent_for_use(agent, seed=seed, llm=choice), budget, StepLog())
-    show_interpretation(outcome, as_json)
+    budget = budget_with(
+        experiments=max_experiments,
+        forward_passes=max_forward_passes,
+        seconds=max_seconds,
+        llm_calls=max_llm_calls,
+        tokens=max_tokens,
+        usd=max_usd,
+    )
+    choice = AgentChoice(
+        spec=agent,
+        seed=seed,
+        max_rounds=max_rounds,
+        paraphrases=tuple(paraphrase or ()),
+        style=style,
+        judge_labels=judge_labels,
+        provider=provider,
+        model=llm_model,
+        base_url=base_url,
+        stream=stream,
+        concurrency=concurrency,
+        price_input=price_input,
+        price_output=price_output,
+    )
+    chosen = prepare_agent(choice, max_usd=max_usd, plan_only=dry_run)
+    if dry_run:
+        show_plan(plan_interpretation(request, chosen, budget, StepLog()), as_json)
+        return
+    show_interpretation(run_interpretation(request, chosen, budget, StepLog()), as_json)

@@ -126,13 +126,24 @@ def test_a_language_model_interprets_through_its_sdk(run: Run, graph_file: Path)
     [
         (("--agent", "llm"), "no language-model provider"),
         (("--agent", "llm", "--provider", "anthropic", "--llm-model", "x"), "ANTHROPIC_API_KEY"),
-        (("--provider", "openai"), "--provider belong to --agent llm"),
+        (("--provider", "openai"), "--agent offline asks no language model, found --provider"),
+        (("--style", "one-shot", "--no-judge-labels"), "found --style and --no-judge-labels"),
+        (("--agent", "openai:gpt-5-mini"), "OPENAI_API_KEY"),
+        (("--agent", "anthropic:claude-haiku-4-5"), "ANTHROPIC_API_KEY"),
+        (("--agent", "openai:"), "needs a model"),
+        (("--agent", "openai-compatible:ftp://x/v1#m"), "not http or https"),
+        (("--agent", "openai-compatible:http://127.0.0.1:1/v1"), "127.0.0.1:1"),
+        (("--agent", "openai-compatible:http://127.0.0.1:1/v1#m", "--llm-model", "m"), "names its model already"),
+        (("--agent", "openai-compatible:http://127.0.0.1:1/v1#m", "--max-usd", "1"), "cannot be kept"),
+        (("--agent", "openai-compatible:http://127.0.0.1:1/v1#m", "--price-input", "1"), "give both or neither"),
+        (("--agent", "local:/no/such/folder"), "no folder /no/such/folder"),
     ],
 )
 def test_a_language_model_that_is_not_set_up(options: tuple[str, ...], told: str, run: Run, tmp_path: Path) -> None:
     done = run("interpret", "-p", HOT, "--out", "report", *options)
     assert done.code in (1, 2)
     assert told in done.err.splitlines()[-1]
+    assert len(done.err.splitlines()) == 1, "it is told before the model is loaded"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -152,6 +163,8 @@ def test_a_budget_cuts_short_and_says_so(run: Run, graph_file: Path) -> None:
         (("--graph", "absent.json"), "absent.json"),
         ((), "either with --prompt or with --prompt-file"),
         (("-p", HOT, "--agent", "oracle"), "'oracle'"),
+        (("-p", HOT, "--agent", "ofline"), "did you mean offline"),
+        (("-p", HOT, "--paraphrase", " "), "paraphrase 1 is empty"),
     ],
 )
 def test_calls_that_contradict_themselves(options: tuple[str, ...], told: str, run: Run, tmp_path: Path) -> None:
