@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -64,19 +63,6 @@ class CallFailure(Frozen):
 
 CallEvent = CallIntent | CallAnswer | CallFailure
 _event_adapter: TypeAdapter[CallEvent] = TypeAdapter(CallEvent)
-
-
-def read_events(path: Path) -> Iterator[CallEvent]:
-    """The events of a call log, without writing to it; lines that are torn or foreign are put aside with a warning.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            event = event_of_line(line, path, number)
-            if event is not None:
-                yield event
 
 
 def event_of_line(line: bytes, path: Path, number: int) -> CallEvent | None:

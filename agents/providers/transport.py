@@ -7,10 +7,12 @@ host with the key in its headers. Here the size and the time of every answer are
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 
 import httpx2
 
@@ -35,8 +37,18 @@ def http_client(timeout_seconds: float) -> httpx2.Client:
         timeout_seconds: for connecting, and between two pieces of an answer.
     """
     return httpx2.Client(
-        timeout=timeout_seconds, follow_redirects=False, headers=IDENTITY, event_hooks={"response": [_limit]}
+        verify=_trusted(),
+        timeout=timeout_seconds,
+        follow_redirects=False,
+        headers=IDENTITY,
+        event_hooks={"response": [_limit]},
     )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted, read once: that takes longer than all the rest of opening a client."""
+    return httpx2.create_ssl_context()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ whole or as a stream of server-sent events.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -126,6 +127,10 @@ class FakeServer:
 
             def do_GET(self) -> None:
                 server.list_models(self)
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionResetError):  # a client that gave up before it read all
+                    super().handle()
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""

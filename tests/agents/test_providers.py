@@ -1,30 +1,18 @@
-"""The real SDKs against a real HTTP server on loopback: every outcome that a provider can have."""
+"""The real SDKs against a real HTTP server on loopback: every outcome, in every wire format, whole and streamed."""
 
 from __future__ import annotations
 
-import logging
-import time
-import traceback
+import json
 from collections.abc import Iterator
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
 
-from tests.agents.fake_server import (
-    INPUT_TOKENS,
-    OUTPUT_TOKENS,
-    FakeServer,
-    Question,
-    Reply,
-    Script,
-    Wire,
-    good,
-    in_turn,
-    serving,
-)
+from tests.agents.fake_server import INPUT_TOKENS, OUTPUT_TOKENS, Question, Reply, good, in_turn, serving
+from tests.agents.provider_rig import LIMIT_NAMES, PROMPT, SECRET, TEXAS, WAYS, RigMaker, Way, Word, rigs
 from tracescribe.agents.budget import Budget, Meter
-from tracescribe.agents.call_log import CallFailure, CallIntent, MemoryCallLog
+from tracescribe.agents.call_log import CallAnswer, CallIntent, MemoryCallLog
 from tracescribe.agents.llm.session import LlmSession
+from tracescribe.agents.providers import transport
 from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
     MalformedAnswerError,
@@ -33,136 +21,62 @@ from tracescribe.agents.providers.errors import (
     ProviderOverloadError,
     ProviderRateLimitError,
     ProviderRequestError,
-    ProviderSetupError,
     ProviderTimeoutError,
     RefusedAnswerError,
     TruncatedAnswerError,
 )
 from tracescribe.agents.providers.settings import ProviderSettings, make_client
-from tracescribe.prompts.template import RenderedPrompt
 from tracescribe.tracer.errors import BudgetExceededError, ProviderError
 
-SECRET = "sk-test-0123456789abcdefSECRET"
-WIRES: tuple[Wire, ...] = ("openai", "anthropic")
-both = pytest.mark.parametrize("wire", WIRES)
-
-
-class Word(BaseModel):
-    """The answer that these tests ask for."""
-
-    model_config = ConfigDict(extra="forbid")
-    word: str = Field(min_length=1, max_length=10)
-
-
-PROMPT = RenderedPrompt(
-    template="sample@1.0.0", template_sha256="0" * 64, output_schema="Word", system="Be brief.", user="Which word?"
-)
-TEXAS = good({"word": "Texas"})
-
-
-class Rig:
-    """A session on a fake server, which sleeps in name only."""
-
-    def __init__(self, server: FakeServer, wire: Wire, budget: Budget, log: MemoryCallLog | None, **given: object):
-        self.server = server
-        self.waits: list[float] = []
-        self.log = log or MemoryCallLog()
-        self.meter = Meter(budget)
-        fields: dict[str, object] = {"provider": wire, "model": "fake-1", "base_url": server.url(wire), **given}
-        self.settings = ProviderSettings.of(environment={}, **fields)
-        self.client = make_client(self.settings, {"TRACESCRIBE_LLM_API_KEY": SECRET})
-        self.session = LlmSession(self.settings, self.client, self.log, sleep=self.waits.append)
-
-    def ask(self) -> str:
-        """The word that the model answers with."""
-        return self.session.ask(PROMPT, Word, self.meter).word
-
-
-class RigMaker:
-    """Makes rigs, and stops their servers when the test ends."""
-
-    def __init__(self) -> None:
-        self._stack: list[FakeServer] = []
-        self._rigs: list[Rig] = []
-
-    def __call__(
-        self,
-        wire: Wire,
-        script: Script,
-        *,
-        budget: Budget | None = None,
-        log: MemoryCallLog | None = None,
-        **given: object,
-    ) -> Rig:
-        server = FakeServer(script)
-        server.start()
-        self._stack.append(server)
-        rig = Rig(server, wire, budget or Budget(), log, **given)
-        self._rigs.append(rig)
-        return rig
-
-    def stop(self) -> None:
-        """End all servers and clients."""
-        for rig in self._rigs:
-            rig.client.close()
-        for server in self._stack:
-            server.stop()
+CHAT, RESPONSES, MESSAGES = (Way("openai", False), Way("openai-responses", False), Way("anthropic", False))
+every = pytest.mark.parametrize("way", WAYS, ids=str)
+streamed = pytest.mark.parametrize("way", [way for way in WAYS if way.stream], ids=str)
+whole = pytest.mark.parametrize("way", [way for way in WAYS if not way.stream], ids=str)
 
 
 @pytest.fixture
 def rig() -> Iterator[RigMaker]:
-    maker = RigMaker()
-    yield maker
-    maker.stop()
+    with rigs() as maker:
+        yield maker
 
 
-@both
-def test_a_good_answer_is_validated_metered_and_on_record(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([TEXAS]))
+# -- success ----------------------------------------------------------------------------------------------------------
+
+
+@every
+def test_a_good_answer_is_validated_metered_and_on_record(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([TEXAS]), price_input=2.0, price_output=10.0)
     assert made.ask() == "Texas"
     assert (made.meter.llm_calls, made.meter.input_tokens, made.meter.output_tokens) == (1, INPUT_TOKENS, OUTPUT_TOKENS)
-    assert [event.event for event in made.log.events] == ["intent", "answer"]
+    usd = (INPUT_TOKENS * 2.0 + OUTPUT_TOKENS * 10.0) / 1e6
+    assert made.meter.usd == pytest.approx(usd)
+    assert made.ledger == ["intent 1", "answer stop"]
+    intent, answer = made.log.events
+    assert isinstance(intent, CallIntent) and isinstance(answer, CallAnswer)
+    assert (intent.provider, intent.model, intent.template) == (way.wire, "fake-1", "sample@1.0.0")
+    assert answer.usd == pytest.approx(usd) and answer.completion.seconds > 0
+    assert json.loads(answer.completion.text) == {"word": "Texas"}
     question = made.server.questions[0]
     assert question.system == "Be brief." and question.user == "Which word?"
     assert question.headers["authorization"] == f"Bearer {SECRET}"
+    assert question.headers["idempotency-key"] == intent.idempotency_key
+    assert bool(question.body.get("stream")) == way.stream
+    assert question.headers["accept-encoding"] == "identity"
 
 
-def test_openai_is_asked_in_schema_mode(rig: RigMaker) -> None:
-    made = rig("openai", in_turn([TEXAS]))
-    made.ask()
-    body = made.server.questions[0].body
-    shape = body["response_format"]["json_schema"]
-    assert body["temperature"] == 0 and shape["strict"] is True and shape["name"] == "Word"
-    assert shape["schema"] == {
-        "type": "object",
-        "properties": {"word": {"type": "string"}},
-        "required": ["word"],
-        "additionalProperties": False,
-        "description": "The answer that these tests ask for.",
-    }
-
-
-def test_anthropic_is_asked_in_schema_mode_and_without_temperature(rig: RigMaker) -> None:
-    made = rig("anthropic", in_turn([TEXAS]))
-    made.ask()
-    body = made.server.questions[0].body
-    assert body["output_config"]["format"]["type"] == "json_schema"
-    assert "temperature" not in body and "tool_choice" not in body
-
-
-@both
-def test_a_recorded_answer_is_never_paid_for_again(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([TEXAS]))
+@every
+def test_a_recorded_answer_is_never_paid_for_again(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([TEXAS]))
     assert [made.ask(), made.ask(), made.ask()] == ["Texas"] * 3
-    assert made.server.calls == 1
+    assert made.server.calls == 1 and made.ledger == ["intent 1", "answer stop"]
     assert made.meter.llm_calls == 1, "nor is it billed twice to one run"
     other = Meter(Budget())
     assert made.session.ask(PROMPT, Word, other).word == "Texas"
     assert other.llm_calls == 1, "a report tells what it cost to make, whichever run paid"
 
 
-@both
-def test_the_intent_is_on_record_before_the_request_arrives(rig: RigMaker, wire: Wire) -> None:
+@every
+def test_the_intent_is_on_record_before_the_request_arrives(rig: RigMaker, way: Way) -> None:
     log = MemoryCallLog()
     seen: list[list[str]] = []
 
@@ -170,159 +84,296 @@ def test_the_intent_is_on_record_before_the_request_arrives(rig: RigMaker, wire:
         seen.append([event.event for event in log.events])
         return TEXAS
 
-    rig(wire, script, log=log).ask()
+    rig(way, script, log=log).ask()
     assert seen == [["intent"]]
 
 
-@both
-def test_a_rate_limit_waits_as_long_as_it_is_told(rig: RigMaker, wire: Wire) -> None:
+@every
+def test_a_server_that_tells_no_tokens_is_billed_by_an_estimate(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(text='{"word": "Texas"}', usage=None)]), price_input=1.0, price_output=1.0)
+    if way.wire == "anthropic" and way.stream:
+        return  # its streams always tell
+    assert made.ask() == "Texas"
+    answer = made.log.events[-1]
+    assert isinstance(answer, CallAnswer) and answer.completion.usage.estimated
+    assert made.meter.input_tokens > 0 and made.meter.output_tokens > 0 and (made.meter.usd or 0) > 0
+
+
+# -- faults that may pass ---------------------------------------------------------------------------------------------
+
+
+@every
+def test_a_rate_limit_waits_as_long_as_it_is_told(rig: RigMaker, way: Way) -> None:
     busy = Reply(status=429, text="slow down", headers={"retry-after": "7"})
-    made = rig(wire, in_turn([busy, Reply(status=429, headers={"retry-after-ms": "250"}), TEXAS]))
+    made = rig(way, in_turn([busy, Reply(status=429, headers={"retry-after-ms": "250"}), TEXAS]))
     assert made.ask() == "Texas"
     assert made.waits == [7.0, 0.25] and made.server.calls == 3
-    assert [event.attempt for event in made.log.events if isinstance(event, CallIntent)] == [1, 2, 3]
+    assert made.ledger == ["intent 1", "intent 2", "intent 3", "answer stop"]
+    assert list(made.server.sent.values()) == [3], "one key for every attempt"
+    assert made.meter.llm_calls == 1 and made.meter.doubtful_tokens == 0
 
 
-@both
-def test_a_wait_beyond_all_patience_is_given_up_at_once(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([Reply(status=429, text="come back tomorrow", headers={"retry-after": "86400"})]))
+@every
+def test_a_wait_beyond_all_patience_is_given_up_at_once(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(status=429, text="come back tomorrow", headers={"retry-after": "86400"})]))
     with pytest.raises(ProviderRateLimitError, match=r"come back tomorrow \(it asks to wait 86400 s, and at most 60 s"):
         made.ask()
     assert made.waits == [] and made.server.calls == 1
+    assert made.ledger == ["intent 1", "failure ProviderRateLimitError"]
 
 
-@both
-@pytest.mark.parametrize("status", [500, 503, 529])
-def test_a_server_fault_passes(rig: RigMaker, wire: Wire, status: int) -> None:
-    made = rig(wire, in_turn([Reply(status=status, text="oops"), TEXAS]))
+@every
+@pytest.mark.parametrize("status", [500, 529])
+def test_a_server_fault_passes(rig: RigMaker, way: Way, status: int) -> None:
+    made = rig(way, in_turn([Reply(status=status, text="oops"), TEXAS]))
     assert made.ask() == "Texas"
     assert made.waits == [1.0] and made.server.calls == 2
+    assert made.ledger == ["intent 1", "intent 2", "answer stop"]
 
 
-@both
-def test_a_server_that_stays_broken_is_a_failure_after_four_attempts(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, lambda _: Reply(status=500, text="oops"))
+@every
+def test_a_server_that_stays_broken_is_a_failure_after_four_attempts(rig: RigMaker, way: Way) -> None:
+    made = rig(way, lambda _: Reply(status=500, text="oops"))
     with pytest.raises(ProviderOverloadError, match=r"status 500: oops \(given up after 4 attempts\)"):
         made.ask()
     assert made.waits == [1.0, 2.0, 4.0] and made.server.calls == 4
-    assert isinstance(made.log.events[-1], CallFailure)
+    assert made.ledger == ["intent 1", "intent 2", "intent 3", "intent 4", "failure ProviderOverloadError"]
     assert (made.meter.llm_calls, made.meter.input_tokens, made.meter.output_tokens) == (1, 0, 0)
 
 
-@both
-def test_a_slow_answer_is_a_timeout(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, lambda _: Reply(text="{}", delay=1.0), timeout_seconds=0.1, max_attempts=2)
-    started = time.monotonic()
-    with pytest.raises(ProviderTimeoutError, match="no answer within 0.1 s"):
+@every
+def test_a_slow_answer_is_a_timeout_that_may_have_been_billed(rig: RigMaker, way: Way) -> None:
+    made = rig(way, lambda _: Reply(text="{}", delay=0.3), timeout_seconds=0.05, max_attempts=2)
+    with pytest.raises(ProviderTimeoutError, match="no answer within 0.05 s"):
         made.ask()
-    assert made.server.calls == 2 and time.monotonic() - started < 5
-
-
-@both
-def test_a_connection_that_breaks_off_is_tried_again(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([Reply(text='{"word": "Texas"}', drop=True), TEXAS]))
-    assert made.ask() == "Texas"
     assert made.server.calls == 2
+    assert made.ledger == ["intent 1", "intent 2", "failure ProviderTimeoutError"]
+    assert made.meter.input_tokens == 0 and made.meter.doubtful_tokens >= 2 * made.settings.max_tokens
 
 
-@both
-def test_nobody_there_is_a_connection_error(wire: Wire) -> None:
-    with serving(lambda _: TEXAS) as server:
-        url = server.url(wire)
-    settings = ProviderSettings.of(environment={}, provider=wire, model="m", base_url=url, max_attempts=1)
-    client = make_client(settings, {})
-    with pytest.raises(ProviderConnectionError, match="connection failed"):
-        LlmSession(settings, client, MemoryCallLog()).ask(PROMPT, Word, Meter(Budget()))
-    client.close()
+@every
+def test_an_answer_that_trickles_in_ends_with_the_time(rig: RigMaker, way: Way) -> None:
+    made = rig(way, lambda _: Reply(text='{"word": "Texas"}', trickle=0.15), max_attempts=1, budget=Budget(seconds=0.3))
+    with pytest.raises(ProviderTimeoutError):
+        made.ask()
+    assert made.ledger == ["intent 1", "failure ProviderTimeoutError"]
+    with pytest.raises(BudgetExceededError, match="seconds"):
+        made.ask("Another?")
+    assert made.server.calls == 1
 
 
-@both
-def test_a_truncated_answer_is_asked_once_more_with_twice_the_room(rig: RigMaker, wire: Wire) -> None:
-    cut = Reply(text='{"wor', finish="length")
-    made = rig(wire, in_turn([cut, TEXAS]), max_tokens=100)
+@every
+def test_a_connection_that_breaks_off_is_tried_again(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(text='{"word": "Nevada"}', drop=True), TEXAS]))
+    assert made.ask() == "Texas", "never half an answer"
+    assert made.server.calls == 2 and list(made.server.sent.values()) == [2]
+    assert made.ledger == ["intent 1", "intent 2", "answer stop"]
+    assert made.meter.llm_calls == 1 and made.meter.doubtful_tokens > 0
+    never = rig(way, lambda _: Reply(text='{"word": "Nevada"}', drop=True), max_attempts=2)
+    with pytest.raises(ProviderConnectionError):
+        never.ask()
+    assert never.ledger == ["intent 1", "intent 2", "failure ProviderConnectionError"]
+
+
+@streamed
+def test_a_stream_that_ends_early_without_a_word_is_no_answer(rig: RigMaker, way: Way) -> None:
+    first = {
+        "openai": b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "{\\"word\\": \\"Texas\\"}"}}]}\n\n',
+        "openai-responses": b'event: response.created\ndata: {"type": "response.created", "response": {}}\n\n',
+        "anthropic": b'event: ping\ndata: {"type": "ping"}\n\n',
+    }[way.wire]
+    made = rig(way, in_turn([Reply(raw=first, headers={"content-type": "text/event-stream"}), TEXAS]))
     assert made.ask() == "Texas"
-    limits = [question.body["max_tokens"] for question in made.server.questions]
-    assert limits == [100, 200]
-    never = rig(wire, in_turn([cut, cut]), max_tokens=100)
+    assert made.ledger == ["intent 1", "intent 2", "answer stop"]
+    cut = rig(way, lambda _: Reply(raw=first), max_attempts=1)
+    with pytest.raises(ProviderConnectionError, match="the stream broke off before the answer ended"):
+        cut.ask()
+
+
+@streamed
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("server_error", ProviderOverloadError), ("overloaded_error", ProviderOverloadError),
+     ("rate_limit_exceeded", ProviderRateLimitError), ("something_else", ProviderConnectionError)],
+)  # fmt: skip
+def test_a_fault_told_in_mid_stream_is_tried_again(
+    rig: RigMaker, way: Way, fault: str, kind: type[ProviderError]
+) -> None:
+    broken = Reply(text='{"word": "Nevada"}', fault=fault)
+    made = rig(way, in_turn([broken, TEXAS]))
+    assert made.ask() == "Texas" and made.ledger == ["intent 1", "intent 2", "answer stop"]
+    never = rig(way, lambda _: broken, max_attempts=1)
+    with pytest.raises(kind, match="a fault in mid-stream"):
+        never.ask()
+
+
+@every
+def test_nobody_there_is_a_connection_error_that_cost_nothing(way: Way) -> None:
+    with serving(lambda _: TEXAS) as server:
+        url = server.url(way.wire)
+    settings = ProviderSettings.of(
+        environment={}, provider=way.wire, model="m", base_url=url, max_attempts=1, stream=way.stream
+    )
+    client, log, meter = make_client(settings, {}), MemoryCallLog(), Meter(Budget())
+    with pytest.raises(ProviderConnectionError, match="connection failed"):
+        LlmSession(settings, client, log).ask(PROMPT, Word, meter)
+    client.close()
+    assert [event.event for event in log.events] == ["intent", "failure"] and meter.doubtful_tokens == 0
+
+
+# -- answers that cannot be used --------------------------------------------------------------------------------------
+
+
+@every
+def test_a_truncated_answer_is_asked_once_more_with_twice_the_room(rig: RigMaker, way: Way) -> None:
+    cut = Reply(text='{"wor', finish="length")
+    made = rig(way, in_turn([cut, TEXAS]), max_tokens=100)
+    assert made.ask() == "Texas"
+    assert [question.body[LIMIT_NAMES[way.wire]] for question in made.server.questions] == [100, 200]
+    assert made.ledger == ["intent 1", "answer length", "intent 1", "answer stop"]
+    assert len(made.server.sent) == 2, "another request has another key"
+    never = rig(way, in_turn([cut, cut]), max_tokens=100)
     with pytest.raises(TruncatedAnswerError, match="cut off by the token limit"):
         never.ask()
-    assert never.server.calls == 2
+    assert never.server.calls == 2 and never.ledger == ["intent 1", "answer length"] * 2
 
 
-@both
-def test_a_refusal_is_a_failure_at_once(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([Reply(text="I would rather not.", finish="refusal")]))
+@every
+def test_a_refusal_is_a_failure_at_once(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(text="I would rather not.", finish="refusal")]))
     with pytest.raises(RefusedAnswerError, match="declined to answer: I would rather not"):
         made.ask()
-    assert made.server.calls == 1
+    assert made.server.calls == 1 and made.ledger == ["intent 1", "answer refusal"]
     assert made.meter.output_tokens == OUTPUT_TOKENS, "a refusal is paid for"
 
 
-@both
-def test_an_empty_answer_is_asked_for_again(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([Reply(), Reply(), TEXAS]))
-    assert made.ask() == "Texas"
-    empty = rig(wire, lambda _: Reply())
+@every
+def test_an_empty_answer_is_asked_for_again(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(), Reply(), TEXAS]))
+    assert made.ask() == "Texas" and made.ledger == ["intent 1", "answer stop"] * 3
+    empty = rig(way, lambda _: Reply())
     with pytest.raises(EmptyAnswerError, match="after 2 repairs"):
         empty.ask()
     assert empty.server.calls == 3
 
 
-@both
-def test_malformed_json_is_repaired_with_the_fault_shown(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([Reply(text='{"word": "Tex'), TEXAS]))
-    assert made.ask() == "Texas"
+@every
+def test_malformed_json_is_repaired_with_the_fault_shown(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(text='{"word": "Tex'), TEXAS]))
+    assert made.ask() == "Texas" and made.ledger == ["intent 1", "answer stop"] * 2
     turns = made.server.questions[1].turns
     assert turns[0] == "Which word?" and turns[1] == '{"word": "Tex'
     assert "does not fit Word" in turns[2] and "<<<DATA-" in turns[2] and "repair 1 of at most 2" in turns[2]
 
 
-@both
-def test_a_wrong_schema_three_times_is_a_failure(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, lambda _: good({"word": "far too long a word", "mood": 1}))
+@every
+def test_a_wrong_schema_three_times_is_a_failure(rig: RigMaker, way: Way) -> None:
+    made = rig(way, lambda _: good({"word": "far too long a word", "mood": 1}))
     with pytest.raises(
         MalformedAnswerError, match=r"word: String should have at most 10.*mood: Extra.*after 2 repairs"
     ):
         made.ask()
-    assert made.server.calls == 3 and made.meter.llm_calls == 3
+    assert made.server.calls == made.meter.llm_calls == 3
+    assert made.ledger == ["intent 1", "answer stop"] * 3
 
 
-@both
-def test_json_between_words_is_found(rig: RigMaker, wire: Wire) -> None:
-    made = rig(wire, in_turn([Reply(text='Sure!\n```json\n{"word": "Texas"}\n```\nAnything else?')]))
+@every
+def test_json_between_words_is_found(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(text='Sure!\n```json\n{"word": "Texas"}\n```\nAnything else?')]))
     assert made.ask() == "Texas"
 
 
-@both
+# -- requests that are refused, servers that speak otherwise ----------------------------------------------------------
+
+
+@whole
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_key_is_told_without_the_servers_words(rig: RigMaker, wire: Wire, status: int) -> None:
-    made = rig(wire, in_turn([Reply(status=status, text=f"bad key {SECRET}")]))
+def test_a_wrong_key_is_told_without_the_servers_words(rig: RigMaker, way: Way, status: int) -> None:
+    made = rig(way, in_turn([Reply(status=status, text=f"bad key {SECRET}")]))
     with pytest.raises(ProviderAccessError, match="check the key"):
         made.ask()
-    assert made.server.calls == 1
+    assert made.server.calls == 1 and made.ledger == ["intent 1", "failure ProviderAccessError"]
 
 
-@both
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
-def test_a_refused_request_is_not_sent_again(rig: RigMaker, wire: Wire, status: int) -> None:
-    made = rig(wire, lambda _: Reply(status=status, text="no such model"))
+@whole
+@pytest.mark.parametrize("status", [307, 400, 404, 422])
+def test_a_refused_request_is_not_sent_again(rig: RigMaker, way: Way, status: int) -> None:
+    there = {"location": "http://127.0.0.1:9/elsewhere"} if status == 307 else {}
+    made = rig(way, lambda _: Reply(status=status, text="no such model", headers=there))
     with pytest.raises(ProviderRequestError, match=f"status {status}, the request was refused: no such model"):
         made.ask()
     assert made.server.calls == 1 and made.waits == []
+    assert made.ledger == ["intent 1", "failure ProviderRequestError"]
 
 
-@both
-@pytest.mark.parametrize("raw", [b"<html>gateway</html>", b"{}", b'"text"', b"null", b'{"choices": []}'])
-def test_a_reply_of_another_protocol_is_a_provider_error(rig: RigMaker, wire: Wire, raw: bytes) -> None:
-    made = rig(wire, lambda _: Reply(raw=raw), max_attempts=1)
+@every
+@pytest.mark.parametrize(
+    "raw", [b"<html>gateway</html>", b"{}", b'"text"', b"null", b'{"choices": []}', b"", b"\x00\xff"]
+)
+def test_a_reply_of_another_protocol_is_a_provider_error(rig: RigMaker, way: Way, raw: bytes) -> None:
+    made = rig(way, lambda _: Reply(raw=raw), max_attempts=1)
     with pytest.raises(ProviderError) as caught:
         made.ask()
     assert "\n" not in str(caught.value) and "fake-1" in str(caught.value)
+    assert made.ledger == ["intent 1", f"failure {type(caught.value).__name__}"]
 
 
-def test_openai_servers_that_refuse_parameters_are_met_half_way(rig: RigMaker) -> None:
+@every
+def test_an_html_error_page_is_one_short_line(rig: RigMaker, way: Way) -> None:
+    page = b"<html><body><h1>502 Bad Gateway</h1>" + b"<p>\n</p>" * 500 + b"</body></html>"
+    made = rig(way, lambda _: Reply(status=502, raw=page), max_attempts=1)
+    with pytest.raises(ProviderOverloadError, match="status 502") as caught:
+        made.ask()
+    assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+
+
+@every
+def test_a_huge_body_is_not_read_on(rig: RigMaker, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 1 << 20)
+    made = rig(way, lambda _: Reply(text="x" * (3 << 20)), max_attempts=1)
+    with pytest.raises(ProviderConnectionError, match="the answer is larger than 1 MiB and was not read on"):
+        made.ask()
+    assert made.ledger == ["intent 1", "failure ProviderConnectionError"]
+
+
+@whole
+def test_a_compressed_answer_is_refused_before_it_is_unpacked(rig: RigMaker, way: Way) -> None:
+    made = rig(way, lambda _: Reply(raw=b"\x1f\x8b", headers={"content-encoding": "gzip"}), max_attempts=1)
+    with pytest.raises(ProviderConnectionError, match="compressed"):
+        made.ask()
+
+
+# -- what each format asks, and what it gives up ----------------------------------------------------------------------
+
+
+def test_every_format_is_asked_in_its_schema_mode(rig: RigMaker) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"word": {"type": "string"}},
+        "required": ["word"],
+        "additionalProperties": False,
+        "description": "The answer that these tests ask for.",
+    }
+    bodies = {}
+    for way in (CHAT, RESPONSES, MESSAGES):
+        made = rig(way, in_turn([TEXAS]))
+        made.ask()
+        bodies[way.wire] = made.server.questions[0].body
+    chat = bodies["openai"]["response_format"]["json_schema"]
+    assert chat == {"name": "Word", "schema": schema, "strict": True} and bodies["openai"]["temperature"] == 0
+    shape = bodies["openai-responses"]["text"]["format"]
+    assert shape == {"type": "json_schema", "name": "Word", "schema": schema, "strict": True}
+    assert bodies["openai-responses"]["store"] is False and bodies["openai-responses"]["temperature"] == 0
+    assert bodies["anthropic"]["output_config"]["format"] == {"type": "json_schema", "schema": schema}
+    assert "temperature" not in bodies["anthropic"] and "tool_choice" not in bodies["anthropic"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_servers_that_refuse_parameters_are_met_half_way(rig: RigMaker, stream: bool) -> None:
     def script(question: Question) -> Reply:
         body = question.body
+        if "stream_options" in body:
+            return Reply(status=400, text="unknown field: stream_options")
         if "temperature" in body:
             return Reply(status=400, text="Unsupported value: 'temperature' does not support 0 with this model.")
         if "max_tokens" in body:
@@ -332,102 +383,64 @@ def test_openai_servers_that_refuse_parameters_are_met_half_way(rig: RigMaker) -
             return Reply(status=400, text="response_format json_schema is not supported")
         return TEXAS
 
-    made = rig("openai", script)
+    made = rig(Way("openai", stream), script)
     assert made.ask() == "Texas"
     last = made.server.questions[-1]
     assert last.body["response_format"] == {"type": "json_object"} and "max_completion_tokens" in last.body
     assert '"additionalProperties": false' in last.system, "without a schema mode the schema stands in the prompt"
-    assert made.server.calls == 4 and made.meter.llm_calls == 1
-    made.session.ask(PROMPT.model_copy(update={"user": "Another?"}), Word, made.meter)
-    assert made.server.calls == 5, "what a server refuses is learnt once"
+    forms = 5 if stream else 4
+    assert made.server.calls == forms and made.meter.llm_calls == 1 and made.ledger == ["intent 1", "answer stop"]
+    assert len(made.server.sent) == forms, "a changed body does not go under the key of the refused one"
+    made.ask("Another?")
+    assert made.server.calls == forms + 1, "what a server refuses is learnt once"
 
 
-def test_anthropic_models_without_output_formats_get_a_tool(rig: RigMaker) -> None:
+def test_responses_servers_that_refuse_parameters_are_met_half_way(rig: RigMaker) -> None:
+    def script(question: Question) -> Reply:
+        if "temperature" in question.body:
+            return Reply(status=400, text="Unsupported parameter: 'temperature'")
+        if question.body.get("text", {}).get("format", {}).get("type") == "json_schema":
+            return Reply(status=400, text="Invalid 'text.format': json_schema is not supported with this model")
+        return TEXAS
+
+    made = rig(RESPONSES, script)
+    assert made.ask() == "Texas" and made.server.calls == 3
+    assert made.server.questions[-1].body["text"] == {"format": {"type": "json_object"}}
+    assert '"additionalProperties": false' in made.server.questions[-1].system
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_anthropic_models_without_output_formats_get_a_tool_and_then_words(rig: RigMaker, stream: bool) -> None:
     def script(question: Question) -> Reply:
         refused = "output_config" in question.body
         return Reply(status=400, text="output_config: Extra inputs are not permitted") if refused else TEXAS
 
-    made = rig("anthropic", script)
+    way = Way("anthropic", stream)
+    made = rig(way, script)
     assert made.ask() == "Texas"
     assert made.server.questions[-1].body["tool_choice"] == {"type": "tool", "name": "Word"}
 
+    def stricter(question: Question) -> Reply:
+        refused = "tools" in question.body
+        return Reply(status=400, text="tool_choice: forced tool use is not supported") if refused else script(question)
 
-def test_the_budget_stops_the_next_call(rig: RigMaker) -> None:
-    made = rig("openai", lambda _: TEXAS, budget=Budget(llm_calls=1))
-    made.ask()
-    with pytest.raises(BudgetExceededError, match="llm_calls"):
-        made.session.ask(PROMPT.model_copy(update={"user": "Another?"}), Word, made.meter)
-    dear = rig("openai", lambda _: TEXAS, budget=Budget(tokens=1000), max_tokens=2000)
-    with pytest.raises(BudgetExceededError, match="tokens"):
-        dear.ask()
-    assert dear.server.calls == 0, "what a call may cost at most is reserved before it is sent"
+    worded = rig(way, stricter)
+    assert worded.ask() == "Texas" and worded.server.calls == 3
+    assert '"additionalProperties": false' in worded.server.questions[-1].system
 
 
-@both
-def test_no_key_in_any_message_log_or_record(rig: RigMaker, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    said: list[str] = []
-    for status in (400, 401, 404, 429, 500):
-        reply = Reply(
-            status=status, text=f"your key {SECRET} and Bearer {SECRET} are odd", headers={"retry-after": "1"}
-        )
-        made = rig(wire, lambda _, reply=reply: reply, max_attempts=2)  # type: ignore[misc]
-        try:
-            made.ask()
-        except ProviderError as error:
-            said.append("".join(traceback.format_exception(error)))
-            chained: BaseException | None = error
-            while chained is not None:
-                said.append(f"{chained} {chained!r} {vars(chained)}")
-                chained = chained.__cause__ or chained.__context__
-        said += [repr(made.client), repr(made.settings), made.settings.model_dump_json()]
-        said += [event.model_dump_json() for event in made.log.events]
-    assert len(said) > 10
-    assert SECRET not in "\n".join(said) + caplog.text
-
-
-def test_keys_come_from_the_environment_and_go_to_their_owner_alone() -> None:
-    keys = {"OPENAI_API_KEY": "sk-openai-000000", "ANTHROPIC_API_KEY": "sk-ant-000000"}
-    elsewhere = ProviderSettings.of(environment={}, provider="openai", model="m", base_url="http://127.0.0.1:9/v1")
-    at_home = ProviderSettings.of(environment={}, provider="openai", model="m")
-    assert vars(make_client(at_home, keys))["key"] == "sk-openai-000000"
-    assert vars(make_client(elsewhere, keys))["key"] == "no-key-needed"
-    assert vars(make_client(elsewhere, {**keys, "TRACESCRIBE_LLM_API_KEY": "mine"}))["key"] == "mine"
-    paired = {**keys, "OPENAI_BASE_URL": "https://gateway.example/v1"}
-    client = make_client(at_home, paired)
-    assert client.endpoint.base_url == "https://gateway.example/v1" and vars(client)["key"] == "sk-openai-000000"
-    with pytest.raises(ProviderSetupError, match="set ANTHROPIC_API_KEY") as caught:
-        make_client(ProviderSettings.of(environment={}, provider="anthropic", model="m"), {})
-    assert caught.value.exit_code == 2
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://host/v1", "localhost:8000/v1", "http://user:hunter2@host/v1", "http://host/v1?key=hunter2"]
-)
-def test_a_base_url_holds_host_and_path_alone(url: str) -> None:
-    settings = ProviderSettings.of(environment={}, provider="openai", model="m", base_url=url)
-    with pytest.raises(ProviderSetupError, match="base URL") as caught:
-        make_client(settings, {})
-    assert "hunter2" not in str(caught.value)
-
-
-def test_settings_come_from_call_or_environment() -> None:
-    environment = {"TRACESCRIBE_LLM_PROVIDER": "anthropic", "TRACESCRIBE_LLM_MODEL": "a-model"}
-    assert ProviderSettings.of(environment=environment).model == "a-model"
-    assert ProviderSettings.of(environment=environment, model="b-model", base_url=None).model == "b-model"
-    with pytest.raises(ProviderSetupError, match="set TRACESCRIBE_LLM_PROVIDER and TRACESCRIBE_LLM_MODEL"):
-        ProviderSettings.of(environment={})
-    with pytest.raises(ProviderSetupError, match="temperature"):
-        ProviderSettings.of(environment=environment, temperature=9)
-
-
-def test_a_request_hash_tells_servers_models_and_words_apart(rig: RigMaker) -> None:
+def test_a_request_hash_tells_servers_models_formats_and_words_apart(rig: RigMaker) -> None:
     log = MemoryCallLog()
-    first = rig("openai", lambda _: TEXAS, log=log)
-    second = rig("openai", lambda _: TEXAS, log=log)
-    third = rig("openai", lambda _: TEXAS, log=log, model="fake-2", base_url=first.server.url("openai"))
-    first.ask()
-    second.ask()
-    third.ask()
+    first = rig(CHAT, lambda _: TEXAS, log=log)
+    second = rig(CHAT, lambda _: TEXAS, log=log)
+    url = first.server.url("openai")
+    third = rig(CHAT, lambda _: TEXAS, log=log, model="fake-2", base_url=url)
+    fourth = rig(RESPONSES, lambda _: TEXAS, log=log, base_url=url)
+    for made in (first, second, third, fourth):
+        made.ask()
     first.session.ask(PROMPT.model_copy(update={"system": "Be long."}), Word, first.meter)
-    assert (first.server.calls, second.server.calls) == (3, 1)
+    assert (first.server.calls, second.server.calls) == (4, 1)
+    assert len(first.server.sent) == 4
+    streaming = rig(Way("openai", True), lambda _: TEXAS, log=log, base_url=url)
+    streaming.ask()
+    assert first.server.calls == 4, "a recorded answer is the same answer, streamed or not"
