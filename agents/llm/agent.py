@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tracescribe.agents.agent import Proposer
 from tracescribe.agents.call_log import CallLog, FileCallLog, MemoryCallLog
-from tracescribe.agents.llm.proposer import LlmProposer
+from tracescribe.agents.llm.base import LlmProposerBase
+from tracescribe.agents.llm.investigator import InvestigatorProposer
+from tracescribe.agents.llm.one_shot import OneShotProposer
+from tracescribe.agents.llm.pipeline import PipelineProposer
 from tracescribe.agents.llm.session import LlmSession
-from tracescribe.agents.llm.settings import LlmAgentSettings
+from tracescribe.agents.llm.settings import LlmAgentSettings, Style
 from tracescribe.agents.loop import LoopAgent, LoopSettings
 from tracescribe.agents.providers.settings import make_client
 
 __all__ = ["LlmAgent", "LlmAgentSettings", "make_llm_agent"]
+
+PROPOSERS: Mapping[Style, Callable[[LlmAgentSettings, LlmSession], Proposer]] = {
+    "pipeline": PipelineProposer,
+    "one-shot": OneShotProposer,
+    "investigator": InvestigatorProposer,
+}
+"""What thinks, by style."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class LlmAgent(LoopAgent):
 
     def close(self) -> None:
         """Give back the connections, and close the call log that this agent opened."""
-        assert isinstance(self.proposer, LlmProposer)
+        assert isinstance(self.proposer, LlmProposerBase)
         self.proposer.session.client.close()
         if self.own_log is not None:
             self.own_log.close()
@@ -66,4 +77,4 @@ def make_llm_agent(
     own_log = FileCallLog(call_log) if isinstance(call_log, Path) else None
     log: CallLog = MemoryCallLog() if call_log is None or isinstance(call_log, Path) else call_log
     session = LlmSession(settings.provider, client, own_log or log)
-    return LlmAgent(LlmProposer(settings, session), loop or LoopSettings(), own_log)
+    return LlmAgent(PROPOSERS[settings.style](settings, session), loop or LoopSettings(), own_log)

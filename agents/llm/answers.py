@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tracescribe.agents.findings import Role
 from tracescribe.prompts.fences import visible
 
 MAX_LABEL_CHARS = 60
 """Six words; a label is a name, not a description."""
+MAX_HERE_CHARS = 160
+"""One short sentence on what a feature means in one prompt."""
+MAX_REASON_CHARS = 600
+"""A few sentences; they are kept in the call log and nowhere else."""
+MAX_DONOR_CHARS = 2000
+"""A donor prompt is as long as the prompt under study, in tokens; the model itself refuses longer ones."""
+MAX_ID_CHARS = 40
+"""Ids are short; what is longer is none, and is told as such."""
 MAX_WORDS = 12
 """Words of a predicate: enough for the triggers of one feature, too few to list a vocabulary."""
 MAX_MULTIPLIER = 10.0
@@ -27,66 +35,84 @@ def _plain(text: str) -> str:
     return plain
 
 
+def _one_line(text: str) -> str:
+    return " ".join(visible(text).split())[:MAX_HERE_CHARS]
+
+
 LabelText = Annotated[ShortText, AfterValidator(_plain)]
 """A name for people: on one line, with nothing hidden in it."""
+HereText = Annotated[str, AfterValidator(_one_line)]
+"""What a feature means in this prompt: on one line, cut where it runs long; may be empty."""
+Id = Annotated[str, Field(max_length=MAX_ID_CHARS)]
+"""An id that the data give: of a group, a feature, a supernode, a donor."""
 
 
-class _Answer(BaseModel):
+class AnswerPart(BaseModel):
+    """Base of every schema that a language model answers in: immutable, and strict about unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PredicateAnswer(_Answer):
+class PredicateAnswer(AnswerPart):
     """Where the label says that the feature fires."""
 
     on: Literal["token", "previous", "next"]
     words: list[ShortText] = Field(min_length=1, max_length=MAX_WORDS)
 
 
-class FeatureLabelAnswer(_Answer):
-    """A label of one feature."""
+class FeatureLabelAnswer(AnswerPart):
+    """A label of one feature: what it means everywhere, and here."""
 
     text: LabelText
     reads: Literal["input", "output"]
+    here: HereText = ""
     predicate: PredicateAnswer
-    reason: str = Field(max_length=600)
+    reason: str = Field(default="", max_length=MAX_REASON_CHARS)
 
 
-class SupernodeAnswer(_Answer):
-    """One supernode: candidate groups, taken together under one name."""
+class SupernodeAnswer(AnswerPart):
+    """One supernode: candidate groups taken together, single features taken out of groups, or both, under one name."""
 
-    groups: list[str] = Field(min_length=1)
+    groups: list[Id] = Field(default_factory=list)
+    members: list[Id] = Field(default_factory=list)
     label: LabelText
     role: Role
 
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not self.groups and not self.members:
+            raise ValueError("a supernode names at least one group, or one member as layer/feature@position")
+        return self
 
-class SupernodesAnswer(_Answer):
+
+class SupernodesAnswer(AnswerPart):
     """All supernodes of a prompt."""
 
     supernodes: list[SupernodeAnswer]
 
 
-class NecessityAnswer(_Answer):
+class NecessityAnswer(AnswerPart):
     """Without the supernode the answer becomes at most half as probable."""
 
     kind: Literal["necessity"]
     supernode: str
 
 
-class SufficiencyAnswer(_Answer):
+class SufficiencyAnswer(AnswerPart):
     """These supernodes alone keep at least half of the answer's probability."""
 
     kind: Literal["sufficiency"]
     supernodes: list[str] = Field(min_length=1)
 
 
-class SwapAnswer(_Answer):
+class SwapAnswer(AnswerPart):
     """A listed donor's counterpart in the supernode's place gives the donor's answer."""
 
     kind: Literal["swap"]
     donor: str
 
 
-class SteeringAnswer(_Answer):
+class SteeringAnswer(AnswerPart):
     """Multiplying the supernode's activations moves one token's probability."""
 
     kind: Literal["steering"]
@@ -103,7 +129,7 @@ class SteeringAnswer(_Answer):
         return value
 
 
-class EdgeAnswer(_Answer):
+class EdgeAnswer(AnswerPart):
     """Without the source, the destination's activation falls (sign 1) or rises (sign -1)."""
 
     kind: Literal["edge"]
@@ -112,7 +138,7 @@ class EdgeAnswer(_Answer):
     sign: Literal[1, -1]
 
 
-class LabelClaimAnswer(_Answer):
+class LabelClaimAnswer(AnswerPart):
     """The feature's label predicts where it fires in unseen texts."""
 
     kind: Literal["label"]
@@ -125,7 +151,55 @@ ClaimAnswer = Annotated[
 ]
 
 
-class ClaimsAnswer(_Answer):
+class ClaimsAnswer(AnswerPart):
     """Claims to be registered and tested; an empty list ends the revision."""
 
     claims: list[ClaimAnswer]
+
+
+class NewSupernodeAnswer(AnswerPart):
+    """A supernode made from single features, under an id of the answer's own choice that its claims may use."""
+
+    id: Id
+    members: list[Id] = Field(min_length=1)
+    label: LabelText
+    role: Role
+
+
+class RevisionAnswer(AnswerPart):
+    """An answer to verdicts: supernodes regrouped, and claims about old and new ones; two empty lists end the revision."""
+
+    supernodes: list[NewSupernodeAnswer] = Field(default_factory=list)
+    claims: list[ClaimAnswer] = Field(default_factory=list)
+
+
+class WrittenSwapAnswer(AnswerPart):
+    """A donor prompt of the model's own: its counterpart in the supernode's place gives the donor prompt's answer."""
+
+    kind: Literal["swap"]
+    supernode: str
+    donor_prompt: str = Field(min_length=1, max_length=MAX_DONOR_CHARS)
+
+
+OneShotClaimAnswer = Annotated[
+    NecessityAnswer | SufficiencyAnswer | WrittenSwapAnswer | SteeringAnswer | EdgeAnswer | LabelClaimAnswer,
+    Field(discriminator="kind"),
+]
+
+
+class OneShotLabelAnswer(AnswerPart):
+    """A label of one feature among many."""
+
+    feature: Id
+    text: LabelText
+    reads: Literal["input", "output"]
+    here: HereText = ""
+    predicate: PredicateAnswer
+
+
+class OneShotAnswer(AnswerPart):
+    """A whole interpretation in one answer."""
+
+    labels: list[OneShotLabelAnswer] = Field(default_factory=list)
+    supernodes: list[NewSupernodeAnswer] = Field(default_factory=list)
+    claims: list[OneShotClaimAnswer] = Field(default_factory=list)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.supernodes import GraphFacts, graph_facts
 from tracescribe.agents.survey import Survey
+from tracescribe.prompts.fences import visible
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -21,6 +24,7 @@ class EvidenceSettings:
 
     Attributes:
         contexts: of each feature, strongest first; all that the scan samples are 28.
+        silent: contexts in which a feature does not fire, beside those in which it does; Delphi shows 5 beside 15.
         words: rows of each table of words.
         members: of each group that are described one by one.
         strong_share: firings below this share of the largest are left out of the tables: noise of the transcoder.
@@ -29,8 +33,9 @@ class EvidenceSettings:
     """
 
     contexts: int = 20
+    silent: int = 6
     words: int = 12
-    members: int = 8
+    members: int = 16
     strong_share: float = 0.25
     min_share: float = 0.01
     min_source_share: float = 0.05
@@ -72,6 +77,19 @@ def view_of(tools: CaseTools, survey: Survey, settings: EvidenceSettings) -> Cas
         AttributionError: the graph has a cycle or a weight that is not finite.
     """
     return CaseView(tools, survey, graph_facts(survey.full), settings)
+
+
+def fitting(rows: Sequence[Json], max_chars: int) -> list[Json]:
+    """The first rows that fit into a data fence of this size as JSON, so that no row is ever cut in the middle."""
+    kept: list[Json] = []
+    used = 4  # the brackets of the list, on lines of their own
+    for row in rows:
+        text = visible(json.dumps(row, ensure_ascii=False))
+        used += len(text) + 4 * text.count("\\") + 2  # an escape grows by four at most where it is made visible
+        if used > max_chars:
+            break
+        kept.append(row)
+    return kept
 
 
 def short(value: float) -> float:

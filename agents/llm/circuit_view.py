@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tracescribe.agents.agent import Findings
 from tracescribe.agents.circuit_edges import circuit_edges
+from tracescribe.agents.claims import FeatureAt, supernodes_of
 from tracescribe.agents.donors import Donor
-from tracescribe.agents.findings import FeatureLabel, Supernode, Verdict
+from tracescribe.agents.findings import CircuitEffect, FeatureLabel, Measurement, Supernode
 from tracescribe.agents.llm.case_view import CaseView, Json, short
+from tracescribe.agents.llm.ids import node_id
 from tracescribe.agents.predicates import in_words
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureRef
+from tracescribe.tracer.profiles import similarity
 
 
 def prompt_tokens(survey: Survey) -> list[Json]:
@@ -28,20 +33,23 @@ def prompt_outputs(survey: Survey) -> list[Json]:
 def groups_as_data(
     view: CaseView, candidates: Sequence[Supernode], labels: Mapping[FeatureRef, FeatureLabel]
 ) -> list[Json]:
-    """Candidate groups with their members' labels, and what feeds and is fed by each as a whole."""
+    """Candidate groups with their members' labels, how well they agree, and what feeds and is fed by each as a whole."""
     described: list[Json] = []
     for group in candidates:
         rows = [view.facts.row_of[member.node] for member in group.members]
         fed = view.facts.profiles.inputs[rows].mean(axis=0)
         feeds = view.facts.profiles.outputs[rows].sum(axis=0)
         best = int(np.argmax(np.abs(feeds)))
-        members = group.members[: view.settings.members]
+        likeness = _likeness(view, rows)
         described.append(
             {
                 **_supernode(view, group),
+                "agreement": None if likeness is None else short(float(likeness.mean())),
                 "members": [
-                    {"feature": str(m.ref), "label": labels[m.ref].text if m.ref in labels else None} for m in members
+                    _member(m, labels.get(m.ref)) | ({} if likeness is None else {"likeness": short(likeness[number])})
+                    for number, m in enumerate(group.members[: view.settings.members])
                 ],
+                "members_not_shown": max(0, len(group.members) - view.settings.members),
                 "fed_by": [view.token_at(int(p)) for p in np.argsort(-np.abs(fed), kind="stable")[:3]],
                 "feeds_most": {"output": view.output(best), "effect": short(feeds[best])},
             }
@@ -49,9 +57,29 @@ def groups_as_data(
     return described
 
 
-def supernodes_as_data(view: CaseView, supernodes: Sequence[Supernode]) -> list[Json]:
-    """Supernodes as claims may name them."""
-    return [_supernode(view, supernode) for supernode in supernodes]
+def _likeness(view: CaseView, rows: Sequence[int]) -> NDArray[np.float64] | None:
+    """Mean likeness of each member's profile to the other members', `[n]`; None for a single one."""
+    if len(rows) < 2:
+        return None
+    profiles = view.facts.profiles
+    alike = similarity(profiles.inputs[rows], profiles.outputs[rows], profiles.destinations[rows]).astype(np.float64)
+    result: NDArray[np.float64] = (alike.sum(axis=1) - 1.0) / (len(rows) - 1)
+    return result
+
+
+def _member(member: FeatureAt, label: FeatureLabel | None) -> dict[str, Json]:
+    described: dict[str, Json] = {"feature": node_id(member.node), "label": None if label is None else label.text}
+    return described | ({"here": label.here} if label is not None and label.here else {})
+
+
+def supernodes_as_data(view: CaseView, supernodes: Sequence[Supernode], *, members: bool = False) -> list[Json]:
+    """Supernodes as claims may name them; with their members where these may be regrouped."""
+    return [
+        _supernode(view, s)
+        | ({"members": [node_id(m.node) for m in s.members[: view.settings.members]]} if members else {})
+        | ({"rejected": True} if s.rejected else {})
+        for s in supernodes
+    ]
 
 
 def _supernode(view: CaseView, supernode: Supernode) -> dict[str, Json]:
@@ -102,15 +130,64 @@ def labels_as_data(labels: Sequence[FeatureLabel]) -> list[Json]:
     ]
 
 
-def verdicts_as_data(statements: Mapping[str, str], verdicts: Sequence[Verdict]) -> list[Json]:
-    """What was claimed, measured and ruled so far."""
-    return [
-        {
-            "claim": statements.get(verdict.claim_id, verdict.claim_id),
-            "effect": None if verdict.effect is None else short(verdict.effect),
-            "needed": None if verdict.threshold is None else short(verdict.threshold),
-            "verdict": verdict.outcome,
-            "reason": verdict.reason,
-        }
-        for verdict in verdicts
-    ]
+def verdicts_as_data(findings: Findings) -> list[Json]:
+    """What was claimed, measured and ruled so far, with interval and controls."""
+    claims = {claim.claim_id: claim for claim in findings.claims}
+    measured = _by_claim(findings)
+    rows: list[Json] = []
+    for verdict in findings.verdicts:
+        claim, measurement = claims.get(verdict.claim_id), measured.get(verdict.claim_id)
+        rows.append(
+            {
+                "claim": verdict.claim_id if claim is None else claim.statement,
+                "kind": None if claim is None else claim.kind,
+                "about": [] if claim is None else list(supernodes_of(claim)),
+                "effect": _short(verdict.effect),
+                "needed": _short(verdict.threshold),
+                "interval": None
+                if verdict.interval is None
+                else [short(verdict.interval.low), short(verdict.interval.high)],
+                "controls_mean": None if measurement is None else _mean(measurement.control_effects),
+                "controls": verdict.n_controls,
+                "q": _short(verdict.q_value),
+                "doses": [] if measurement is None else _doses(measurement),
+                "verdict": verdict.outcome,
+                "reason": verdict.reason,
+            }
+        )
+    return rows
+
+
+def circuit_as_data(circuit: CircuitEffect | None) -> Json:
+    """Necessity and sufficiency of the circuit as a whole, beside random circuits of the same size."""
+    if circuit is None:
+        return "not measured"
+    return {
+        "answer": circuit.target,
+        "against": circuit.foil,
+        "features": circuit.n_features,
+        "active_features": circuit.n_active,
+        "sufficiency": short(circuit.sufficiency),
+        "random_sufficiency": _mean(circuit.random_sufficiency),
+        "sufficiency_p": _short(circuit.sufficiency_p),
+        "necessity": short(circuit.necessity),
+        "random_necessity": _mean(circuit.random_necessity),
+        "necessity_p": _short(circuit.necessity_p),
+    }
+
+
+def _by_claim(findings: Findings) -> dict[str, Measurement]:
+    """Measurements by claim; a plan's id is its claim's with `p-` before it."""
+    return {measurement.plan_id.removeprefix("p-"): measurement for measurement in findings.measurements}
+
+
+def _doses(measurement: Measurement) -> list[Json]:
+    return [{"multiplier": point.multiplier, "effect": short(point.effect)} for point in measurement.doses]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return short(sum(values) / len(values)) if values else None
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else short(value)

@@ -13,14 +13,18 @@ import numpy as np
 from tracescribe.agents.llm.case_view import CaseView, EvidenceSettings, Json, short
 from tracescribe.agents.triggers import Firing, read_firing
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence
-from tracescribe.tracer.graph import FeatureNode
+from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
 if TYPE_CHECKING:
     from tracescribe.tracer.evidence_store import EvidenceStore
 
 NO_CORPUS = "no corpus at hand"
-_LEVELS = 10
+LEVELS = 10
 """Activations are shown as whole numbers up to this, as in Delphi's prompts (arXiv 2410.13928)."""
+MAX_PLACES = 6
+"""Positions of one feature that are described one by one; a feature that fires everywhere says the same at each."""
+MAX_CONTEXT_CHARS = 600
+"""Longest context shown; some hundred words, several times Delphi's windows of 32 tokens."""
 
 
 def feature_inputs(view: CaseView, nodes: Sequence[FeatureNode]) -> dict[str, Json]:
@@ -34,11 +38,13 @@ def feature_inputs(view: CaseView, nodes: Sequence[FeatureNode]) -> dict[str, Js
     firing = None if store is None else read_firing(store, store.dense(ref), view.settings.strong_share)
     return {
         "feature": str(ref),
-        "contexts": _contexts(evidence, view.settings),
-        "triggers": NO_CORPUS if firing is None or store is None else _triggers(store, firing, view.settings),
-        "next_tokens": NO_CORPUS if firing is None or store is None else _next_tokens(store, firing, view.settings),
+        "triggers": NO_CORPUS if firing is None or store is None else trigger_rows(store, firing, view.settings),
+        "next_tokens": NO_CORPUS if firing is None or store is None else next_token_rows(store, firing, view.settings),
         "logit_effects": _logit_effects(evidence, view.settings),
-        "profile": [_profile(view, node) for node in nodes],
+        "contexts": _contexts(evidence, view.settings),
+        "silent": NO_CORPUS if firing is None or store is None else _silent(view, store, firing, ref),
+        "prompt": view.survey.full.prompt,
+        "profile": [profile_row(view, node) for node in nodes[:MAX_PLACES]],
     }
 
 
@@ -60,13 +66,36 @@ def _contexts(evidence: FeatureEvidence | None, settings: EvidenceSettings) -> J
 
 def _marked(context: Context, largest: float) -> str:
     """One sentence, BOS left out, with the activation after each token on which the feature fires."""
-    return " ".join(
-        f"{token}({max(1, round(_LEVELS * value / largest))})" if value > 0 else token
+    text = " ".join(
+        f"{token}({max(1, round(LEVELS * value / largest))})" if value > 0 else token
         for token, value in zip(context.tokens[1:], context.activations[1:], strict=True)
     )
+    return text[:MAX_CONTEXT_CHARS]
 
 
-def _triggers(store: EvidenceStore, firing: Firing, settings: EvidenceSettings) -> Json:
+def _silent(view: CaseView, store: EvidenceStore, firing: Firing, ref: FeatureRef) -> Json:
+    """Sentences of the labelling half in which the feature never fires: half of them hold one of its trigger words.
+
+    A label that fits the firing contexts alone may be far too wide; what tells is where the feature does not fire.
+
+    Source: Delphi's contrastive explainer (arXiv 2410.13928): non-activating beside activating examples.
+    """
+    active = np.unique(firing.sentence[firing.activation > 0])
+    silent = np.setdiff1d(np.unique(firing.sentence), active)
+    fires = firing.fires
+    mass = np.bincount(firing.token[fires], weights=firing.activation[fires])
+    words = np.argsort(-mass, kind="stable")[: view.settings.words]
+    near = np.intersect1d(silent, firing.sentence[np.isin(firing.token, words[mass[words] > 0])])
+    rng = view.tools.rng("silent contexts", str(ref))
+    half = view.settings.silent // 2
+    chosen = [int(s) for s in rng.permutation(near)[:half]]
+    others = [int(s) for s in rng.permutation(np.setdiff1d(silent, near))]
+    chosen += others[: view.settings.silent - len(chosen)]
+    texts = [" ".join(store.context(sentence, ref, "silent").tokens[1:])[:MAX_CONTEXT_CHARS] for sentence in chosen]
+    return [{"id": f"s{sentence}", "text": text} for sentence, text in zip(chosen, texts, strict=True)]
+
+
+def trigger_rows(store: EvidenceStore, firing: Firing, settings: EvidenceSettings) -> list[dict[str, Json]]:
     """Words on which the feature fires."""
     fires = firing.fires
     mass = np.bincount(firing.token[fires], weights=firing.activation[fires])
@@ -84,7 +113,7 @@ def _triggers(store: EvidenceStore, firing: Firing, settings: EvidenceSettings) 
     ]
 
 
-def _next_tokens(store: EvidenceStore, firing: Firing, settings: EvidenceSettings) -> Json:
+def next_token_rows(store: EvidenceStore, firing: Firing, settings: EvidenceSettings) -> list[dict[str, Json]]:
     """Words that the model would say where the feature fires."""
     said = np.bincount(firing.following[firing.fires])
     n_fires = max(1, int(firing.fires.sum()))
@@ -104,7 +133,7 @@ def _logit_effects(evidence: FeatureEvidence | None, settings: EvidenceSettings)
     }
 
 
-def _profile(view: CaseView, node: FeatureNode) -> dict[str, Json]:
+def profile_row(view: CaseView, node: FeatureNode) -> dict[str, Json]:
     """What feeds a feature in this prompt, and which outputs it feeds, through the whole graph."""
     row = view.facts.row_of[node]
     fed, feeds = view.facts.profiles.inputs[row], view.facts.profiles.outputs[row]

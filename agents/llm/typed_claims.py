@@ -23,6 +23,7 @@ from tracescribe.agents.llm.answers import (
     SwapAnswer,
 )
 from tracescribe.agents.llm.case_view import CaseView
+from tracescribe.agents.llm.told import told
 from tracescribe.agents.llm.words import Vocabulary
 from tracescribe.agents.predicates import in_words
 from tracescribe.agents.report import StepFailure
@@ -65,23 +66,30 @@ def typed_claims(
         step: the step of the loop that a dropped claim is told under.
         earlier: claims already registered; the same again is dropped.
     """
+    claims, faults = checked_claims(view, answers, known, limit, earlier=earlier)
+    return claims, told(step, [f"proposed {fault}" for fault in faults])
+
+
+def checked_claims(
+    view: CaseView, answers: Sequence[ClaimAnswer], known: Known, limit: int, *, earlier: Sequence[Claim] = ()
+) -> tuple[tuple[Claim, ...], tuple[str, ...]]:
+    """Claims in the order given, and a line on each that was dropped; arguments as in `typed_claims`."""
     claims: list[Claim] = []
-    failures: list[StepFailure] = []
+    faults: list[str] = []
     said = {_content(claim) for claim in earlier}
     for number, answer in enumerate(answers, start=1):
+        if len(claims) == limit:
+            faults.append(f"claims from number {number} on were dropped: {limit} is the most that is tested")
+            break
         try:
-            if len(claims) == limit:
-                raise _Dropped(f"more than the {limit} claims asked for")
             claim = _typed(view, answer, known)
             if _content(claim) in said:
                 raise _Dropped("the same as another claim")
             said.add(_content(claim))
             claims.append(claim)
         except _Dropped as reason:
-            failures.append(
-                StepFailure(step=step, error=f"proposed claim {number} ({answer.kind}) was dropped: {reason}")
-            )
-    return tuple(claims), tuple(failures)
+            faults.append(f"claim {number} ({answer.kind}) was dropped: {reason}")
+    return tuple(claims), tuple(faults)
 
 
 def _content(claim: Claim) -> str:

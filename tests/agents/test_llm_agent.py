@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +24,8 @@ from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport, validate_report
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
 from tracescribe.agents.verdicts import judge
-from tracescribe.prompts import list_prompts
-from tracescribe.tracer.graph import AttributionGraph
+from tracescribe.prompts import list_prompts, load_prompt
+from tracescribe.tracer.graph import AttributionGraph, FeatureRef
 
 DALLAS = "the capital of the state containing Dallas is"
 QUICK = LoopSettings(experiments=ExperimentSettings(n_controls=50))
@@ -75,13 +77,19 @@ def test_the_report_keeps_its_contract(told: Told) -> None:
     validate_report(report)
     assert report.tested and report.cut_short is None
     assert report.labels and report.supernodes and report.claims and report.summary
-    revised = sum(verdict.outcome in ("refuted", "inconclusive") for verdict in report.verdicts) > 0
-    assert report.cost.llm_calls == len(questions) == len(report.labels) + 2 + revised
+    asked = Counter(question.schema_name for question in questions)
+    relabelled = sum(bool(label.earlier) for label in report.labels)
+    assert report.cost.llm_calls == len(questions)
+    assert asked["FeatureLabelAnswer"] >= len(report.labels) + relabelled
+    assert asked["SupernodesAnswer"] == asked["ClaimsAnswer"] == 1
     assert report.cost.input_tokens > 0 and report.cost.output_tokens > 0
-    assert report.provenance.agent == "llm"
+    assert report.provenance.agent == "llm-pipeline:fake-1"
     shipped = {template.name: f"{template.version} sha256:{template.sha256}" for template in list_prompts()}
-    assert report.provenance.prompt_versions == shipped
-    assert report.labels[0].proposed_by == "fake-1 by label_feature@1.0.0"
+    named = report.provenance.prompt_versions
+    assert named == {name: shipped[name] for name in named}, "the newest versions, and no others"
+    assert named.keys() == shipped.keys() - {"interpret_at_once", "investigate"}
+    assert report.labels[0].proposed_by == f"fake-1 by {load_prompt('label_feature').reference}"
+    assert any(label.here for label in report.labels)
     assert all(label.score is not None for label in report.labels if label.predicate is not None)
 
 
@@ -120,14 +128,31 @@ def test_labels_rest_on_the_labelling_half_alone(told: Told, toolbox: Toolbox) -
     questions = told.questions
     store = toolbox.evidence
     assert store is not None
+    labelling = [data for question in questions if "triggers" in (data := data_of(question))]
     shown = {
-        int(context["id"].removeprefix("s"))
-        for question in questions
-        if "contexts" in (data := data_of(question))
-        for context in data["contexts"]
+        int(context["id"].removeprefix("s")) for data in labelling for context in [*data["contexts"], *data["silent"]]
     }
     test_half = set(store.token_sentence[store.token_in_test].tolist())
-    assert shown and not shown & test_half
+    assert shown and all(data["silent"] for data in labelling) and not shown & test_half
+
+
+def test_contexts_without_the_feature_do_not_fire_it(told: Told, toolbox: Toolbox) -> None:
+    """What is shown as silent is silent, and some of it holds a word that triggers the feature elsewhere."""
+    store = toolbox.evidence
+    assert store is not None
+    near = 0
+    for question in told.questions:
+        data = data_of(question)
+        if "triggers" not in data:
+            continue
+        (feature,) = re.findall(r"^Feature ([0-9]+)/([0-9]+)\.$", outside_fences(question.user), re.MULTILINE)
+        ref = FeatureRef(int(feature[0]), int(feature[1]))
+        words = {row["token"] for row in data["triggers"]}
+        for context in data["silent"]:
+            sentence = int(context["id"].removeprefix("s"))
+            assert not any(store.context(sentence, ref, "silent").activations), (ref, sentence)
+            near += bool(words & set(context["text"].split()))
+    assert near > 0
 
 
 def test_the_same_log_gives_the_same_report_without_a_request(told: Told, toolbox: Toolbox) -> None:

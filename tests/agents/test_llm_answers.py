@@ -10,14 +10,30 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tracescribe.agents.llm import answers
-from tracescribe.agents.llm.answers import ClaimsAnswer, FeatureLabelAnswer, SupernodeAnswer, SupernodesAnswer
+from tracescribe.agents.llm.actions import ALLOWED, InvestigatorAnswer
+from tracescribe.agents.llm.answers import (
+    ClaimsAnswer,
+    FeatureLabelAnswer,
+    OneShotAnswer,
+    RevisionAnswer,
+    SupernodeAnswer,
+    SupernodesAnswer,
+)
+from tracescribe.agents.llm.label_judge import JudgementsAnswer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.faults import retry_after_seconds
 from tracescribe.agents.providers.secrets import redact
 from tracescribe.prompts import list_prompts
 
-ANSWERS: tuple[type[BaseModel], ...] = (FeatureLabelAnswer, SupernodesAnswer, ClaimsAnswer)
+ANSWERS: tuple[type[BaseModel], ...] = (
+    FeatureLabelAnswer,
+    SupernodesAnswer,
+    ClaimsAnswer,
+    RevisionAnswer,
+    OneShotAnswer,
+    InvestigatorAnswer,
+    JudgementsAnswer,
+)
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:
@@ -46,7 +62,41 @@ def test_schemas_keep_to_what_strict_modes_accept(answer: type[BaseModel]) -> No
 def test_every_prompt_names_a_schema_that_exists() -> None:
     schemas = {template.output_schema for template in list_prompts()} - {"none"}
     assert schemas == {answer.__name__ for answer in ANSWERS}
-    assert all(issubclass(getattr(answers, name), BaseModel) for name in schemas)
+
+
+def test_the_tools_are_those_of_the_prompt_and_no_text_can_add_one() -> None:
+    """The union of actions is closed: a tool that the schema does not hold is no answer, whoever asked for it."""
+    tools = {
+        const
+        for part in _parts(strict_schema(InvestigatorAnswer))
+        if (const := part.get("properties", {}).get("tool", {}).get("const"))
+    }
+    assert tools == set().union(*ALLOWED.values())
+    (template,) = [template for template in list_prompts() if template.name == "investigate"]
+    assert all(f"`{tool}`" in template.system for tool in tools)
+    with pytest.raises(ValidationError, match="run_experiment"):
+        InvestigatorAnswer.model_validate({"actions": [{"tool": "run_experiment", "claim": "c1"}]})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        InvestigatorAnswer.model_validate({"actions": [{"tool": "finish", "reason": "", "verdict": "supported"}]})
+
+
+@pytest.mark.parametrize(
+    ("members", "fits"), [(["3/17@5"], True), ([], False), (["x" * 41], False), (["\u202e", "anything"], True)]
+)
+def test_a_supernode_names_groups_or_members(members: list[str], fits: bool) -> None:
+    given = {"members": members, "label": "Texas", "role": "intermediate"}
+    if fits:
+        assert SupernodeAnswer.model_validate(given).groups == []
+    else:
+        with pytest.raises(ValidationError):
+            SupernodeAnswer.model_validate(given)
+
+
+def test_what_a_feature_means_here_is_one_short_line() -> None:
+    given = {"text": "a", "reads": "input", "predicate": {"on": "token", "words": ["a"]}}
+    assert FeatureLabelAnswer.model_validate(given).here == ""
+    long = FeatureLabelAnswer.model_validate(given | {"here": "x\n" * 500 + "\u202e"}).here
+    assert len(long) <= 160 and "\n" not in long
 
 
 @pytest.mark.parametrize(
