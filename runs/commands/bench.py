@@ -1,4 +1,4 @@
-"""`tracescribe bench`: time, memory and arithmetic of the tracer, on random models of any shape."""
+"""`tracescribe bench`: time, memory and arithmetic of the tracer, whether the judge is right, whether agents are stable."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from tracescribe.runs.commands.bench_judge import judge
+from tracescribe.runs.commands.bench_stability import stability
 from tracescribe.runs.commands.options import Json
 
-bench = typer.Typer(help="Measure the tracer: time, memory, share of the peak.", no_args_is_help=True)
+bench = typer.Typer(help="Measure the tracer, the judge, and how stable agents are.", no_args_is_help=True)
+bench.command("judge")(judge)
+bench.command("stability")(stability)
 
 Prototype = Annotated[
     Path | None, typer.Option(help="Python file of a reference to run side by side; its code is run.")

@@ -1,0 +1,135 @@
+"""Where features fire in the whole corpus, found with the embedded model's own forward pass: the truth about labels.
+
+The judge tests a label on a sample of sentences, half of which hold a firing. Here every distinct sentence counts, and the
+two halves weigh the same, so that the area is what the judge's sample estimates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tracescribe.agents.claims import Predicate
+from tracescribe.evals.oracle_homes import World
+from tracescribe.tracer import embedded
+from tracescribe.tracer.embedded.training.corpus import BOS
+
+_BATCH = 512
+"""Sentences per forward pass."""
+MIN_ACTIVE = 5
+"""Firings from which a feature counts as live."""
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class CorpusTruth:
+    """The corpus, run once. Arrays over its tokens, BOS left out, `[n_tokens]`.
+
+    Attributes:
+        world: model and transcoder.
+        words: the token.
+        following: the model's most probable next token.
+        sentence: number of the sentence.
+        inputs: per layer the MLP input, `[n_tokens, d_model]`.
+    """
+
+    world: World
+    words: NDArray[np.str_]
+    following: NDArray[np.str_]
+    sentence: NDArray[np.int64]
+    inputs: tuple[torch.Tensor, ...]
+    _live: list[tuple[int, ...]] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def read(cls, world: World, every: int = 1) -> CorpusTruth:
+        """Run the corpus that ships.
+
+        Args:
+            every: run only every so many-th distinct sentence.
+        """
+        text = embedded.corpus_path().read_text(encoding="utf-8")
+        lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))[::every]
+        word_of = {index: word for word, index in world.ids_of.items()}
+        words: list[str] = []
+        following: list[str] = []
+        sentence: list[int] = []
+        inputs: list[list[torch.Tensor]] = [[] for _ in range(world.model.n_layers)]
+        for start in range(0, len(lines), _BATCH):
+            batch = [(BOS, *line.split()) for line in lines[start : start + _BATCH]]
+            ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.long)
+            for row, one in enumerate(batch):
+                ids[row, : len(one)] = torch.tensor([world.ids_of[word] for word in one])
+            with torch.no_grad():
+                run = world.model.run(ids)
+            best = run.logits.argmax(-1)
+            for row, one in enumerate(batch):
+                words += one[1:]
+                following += [word_of[int(i)] for i in best[row, 1 : len(one)]]
+                sentence += [start + row] * (len(one) - 1)
+                for layer, found in enumerate(inputs):
+                    found.append(run.mlp_inputs[layer][row, 1 : len(one)])
+        return cls(
+            world,
+            np.array(words),
+            np.array(following),
+            np.array(sentence, dtype=np.int64),
+            tuple(torch.cat(found) for found in inputs),
+        )
+
+    def live(self) -> tuple[tuple[int, ...], ...]:
+        """By layer, features that fire on at least `MIN_ACTIVE` tokens."""
+        if not self._live:
+            for layer, inputs in enumerate(self.inputs):
+                n_active = (self.world.transcoder.activations(layer, inputs) != 0).sum(0)
+                self._live.append(tuple(int(f) for f in (n_active >= MIN_ACTIVE).nonzero().flatten()))
+        return tuple(self._live)
+
+    def activation(self, layer: int, feature: int) -> FloatArray:
+        """One feature on every token, `[n_tokens]`."""
+        clt = self.world.transcoder
+        pre = self.inputs[layer] @ clt.encoders[layer][feature] + clt.encoder_biases[layer][feature]
+        return np.asarray((pre * (pre > clt.thresholds[layer][feature])).numpy(), dtype=np.float32)
+
+    def area(self, layer: int, feature: int, predicate: Predicate) -> float | None:
+        """Area under the ROC curve of the activation against the predicate.
+
+        Sentences with and without a firing weigh the same in all. None where the feature never fires, or the predicate
+        holds nowhere or everywhere.
+        """
+        activation = self.activation(layer, feature)
+        fires = np.zeros(int(self.sentence.max()) + 1, dtype=np.bool_)
+        fires[self.sentence[activation > 0]] = True
+        n_with, n_without = int(fires.sum()), int((~fires).sum())
+        if not n_with or not n_without:
+            return None
+        weight = np.where(fires, 1.0 / n_with, 1.0 / n_without)[self.sentence]
+        return weighted_area(activation, self.holds(predicate), weight)
+
+    def holds(self, predicate: Predicate) -> BoolArray:
+        """Where a predicate holds, `[n_tokens]`."""
+        here = np.isin(self.words, predicate.words)
+        if predicate.on == "token":
+            return np.asarray(here)
+        if predicate.on == "next":
+            return np.asarray(np.isin(self.following, predicate.words))
+        met = np.zeros(len(here), dtype=np.bool_)
+        for back in range(1, predicate.window + 1):
+            met[back:] |= here[:-back] & (self.sentence[back:] == self.sentence[:-back])
+        return met
+
+
+def weighted_area(values: FloatArray, truth: BoolArray, weight: NDArray[np.float64]) -> float | None:
+    """Chance that a random positive token has a larger value than a random negative one, ties counting half."""
+    positive, negative = float(weight[truth].sum()), float(weight[~truth].sum())
+    if positive <= 0.0 or negative <= 0.0:
+        return None
+    levels, place = np.unique(values, return_inverse=True)
+    up = np.bincount(place[truth], weights=weight[truth], minlength=len(levels))
+    down = np.bincount(place[~truth], weights=weight[~truth], minlength=len(levels))
+    below = np.concatenate([[0.0], np.cumsum(down)[:-1]])
+    return float((up * (below + down / 2)).sum() / (positive * negative))
