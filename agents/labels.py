@@ -5,13 +5,15 @@ Each label comes with a predicate that code can check, so that the label can be 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tracescribe.agents.claims import Predicate
 from tracescribe.agents.findings import FeatureLabel
+from tracescribe.agents.predicates import holds_at
 from tracescribe.agents.triggers import (
     Firing,
     Triggers,
@@ -22,7 +24,7 @@ from tracescribe.agents.triggers import (
     read_firing,
     word_triggers,
 )
-from tracescribe.tracer.graph import AttributionGraph, FeatureRef, NodeKind
+from tracescribe.tracer.graph import AttributionGraph, FeatureRef, FloatArray, NodeKind
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -40,6 +42,8 @@ class LabelSettings:
         min_precision: a word can be a trigger only if the feature fires on at least this share of its occurrences;
             low, because a word that is read in one role and said in another counts in both.
         max_words: most words in a predicate; a label that needs more is a list, not a concept.
+        list_words: most words in the predicate of a label that came back poor: a list that tells where the feature fires is
+            then better than a concept that does not.
         shown_words: most words in a label's text.
         main_word_share: a word with this share of the activation names the feature alone.
         hub_ratio: how far a co-occurring word must stand out to name the feature (see `triggers.hub_word`).
@@ -56,6 +60,7 @@ class LabelSettings:
     min_firings: int = 3
     min_precision: float = 0.2
     max_words: int = 12
+    list_words: int = 64
     shown_words: int = 3
     main_word_share: float = 0.8
     hub_ratio: float = 1.3
@@ -91,6 +96,57 @@ def label_feature(tools: CaseTools, ref: FeatureRef, settings: LabelSettings, pr
     return label_from_graph(tools.pruned, tools, ref, proposed_by)
 
 
+def relabel_feature(
+    tools: CaseTools, label: FeatureLabel, shown: Sequence[int], settings: LabelSettings, proposed_by: str
+) -> FeatureLabel | None:
+    """The next-best label of a feature, made with the counter-examples of a poor one; None where there is none.
+
+    Of all predicates that words give, the one with the best F1 among those that tell more of the counter-examples right
+    than the poor label's does.
+
+    Args:
+        label: the poor one.
+        shown: sentences that it was wrong on.
+    """
+    corpus = tools.corpus
+    if corpus is None or label.predicate is None or not shown:
+        return None
+    ref = FeatureRef(label.layer, label.feature)
+    activation = corpus.store.dense(ref)
+    firing = read_firing(corpus.store, activation, settings.strong_share, shown)
+    known = _told_right(corpus, label.predicate, activation, shown)
+    best: Triggers | None = None
+    for triggers in _candidates(firing, settings):
+        predicate = Predicate(on=triggers.on, words=_words(corpus.store, triggers.words), window=settings.window)
+        if predicate == label.predicate or _told_right(corpus, predicate, activation, shown) <= known:
+            continue
+        if best is None or triggers.kept_f1 > best.kept_f1:
+            best = triggers
+    return None if best is None else _as_label(tools, corpus, ref, firing, best, settings, proposed_by)
+
+
+def _candidates(firing: Firing, settings: LabelSettings) -> tuple[Triggers, ...]:
+    """The best words of each kind, in short and as a long list."""
+    vocabulary = _vocabulary(firing)
+    found = [
+        word_triggers(firing, on, vocabulary, most, settings.min_precision)
+        for most in (settings.max_words, settings.list_words)
+        for on in ("token", "next")
+    ]
+    found.append(previous_triggers(firing, settings.window, settings.max_words))
+    return tuple(triggers for triggers in found if triggers.words)
+
+
+def _told_right(corpus: CorpusFacts, predicate: Predicate, activation: FloatArray, sentences: Sequence[int]) -> int:
+    """In how many sentences a predicate holds somewhere if the feature fires there, and nowhere if it does not."""
+    store = corpus.store
+    token = np.flatnonzero(store.token_counts & np.isin(store.token_sentence, list(sentences)))
+    met, fires = holds_at(corpus, predicate, token), activation[token] > 0
+    told = np.bincount(store.token_sentence[token[met]], minlength=store.n_sentences) > 0
+    true = np.bincount(store.token_sentence[token[fires]], minlength=store.n_sentences) > 0
+    return int((told == true)[list(sentences)].sum())
+
+
 def _from_corpus(
     tools: CaseTools,
     corpus: CorpusFacts,
@@ -100,10 +156,21 @@ def _from_corpus(
     proposed_by: str,
 ) -> FeatureLabel:
     best = best_triggers(firing, settings)
-    if not best.words:  # no word tells where it fires: name what it fires on most, and say that this is no rule
-        count = np.bincount(firing.token[firing.fires])
-        common = [int(w) for w in np.argsort(-count, kind="stable")[: settings.shown_words] if count[w]]
-        best = Triggers("token", tuple(common), tuple(1 / len(common) for _ in common), 0.0)
+    if not best.words:  # no word tells where it fires: name what comes nearest to it, and say that this is no rule
+        nearest = replace(settings, min_precision=0.0, output_margin=0.0, max_words=settings.shown_words)
+        best = best_triggers(firing, nearest)
+    return _as_label(tools, corpus, ref, firing, best, settings, proposed_by)
+
+
+def _as_label(
+    tools: CaseTools,
+    corpus: CorpusFacts,
+    ref: FeatureRef,
+    firing: Firing,
+    best: Triggers,
+    settings: LabelSettings,
+    proposed_by: str,
+) -> FeatureLabel:
     evidence = tools.evidence(ref)
     return FeatureLabel(
         layer=ref.layer,
@@ -118,7 +185,7 @@ def _from_corpus(
 
 def best_triggers(firing: Firing, settings: LabelSettings) -> Triggers:
     """What tells best where the feature fires; reading the present word is preferred where it does as well."""
-    vocabulary = int(max(firing.token.max(), firing.following.max())) + 1
+    vocabulary = _vocabulary(firing)
     best = word_triggers(firing, "token", vocabulary, settings.max_words, settings.min_precision)
     said = word_triggers(firing, "next", vocabulary, settings.max_words, settings.min_precision)
     if said.f1 > best.f1 + settings.output_margin:
@@ -128,6 +195,10 @@ def best_triggers(firing: Firing, settings: LabelSettings) -> Triggers:
         if earlier.f1 > best.f1 + settings.previous_margin:
             best = earlier
     return best
+
+
+def _vocabulary(firing: Firing) -> int:
+    return int(max(firing.token.max(), firing.following.max())) + 1
 
 
 def _text(corpus: CorpusFacts, firing: Firing, triggers: Triggers, settings: LabelSettings) -> str:

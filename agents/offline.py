@@ -12,12 +12,13 @@ from tracescribe.agents.donors import DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.graph_facts import graph_facts
 from tracescribe.agents.hypotheses import HypothesisSettings, necessity, propose_claims, swap_claim
-from tracescribe.agents.labels import LabelSettings, label_feature
+from tracescribe.agents.labels import LabelSettings, label_feature, relabel_feature
+from tracescribe.agents.local_meaning import local_meaning
 from tracescribe.agents.loop import LoopAgent, LoopSettings
 from tracescribe.agents.supernodes import GroupSettings, group_features
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.widening import widened
-from tracescribe.tracer.graph import FeatureRef
+from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -59,17 +60,31 @@ class OfflineProposer:
         return {}
 
     def label(self, tools: CaseTools, survey: Survey) -> Proposal[FeatureLabel]:
-        """A label for every surveyed feature, most influential first."""
-        refs = dict.fromkeys(node.ref for node in survey.features)
-        return Proposal(tuple(label_feature(tools, ref, self.labels, self.name) for ref in refs))
+        """A label for every surveyed feature, most influential first, with what it stands for in this prompt."""
+        nodes: dict[FeatureRef, list[FeatureNode]] = {}
+        for node in survey.features:
+            nodes.setdefault(node.ref, []).append(node)
+        facts = graph_facts(survey.full)
+        return Proposal(
+            tuple(
+                label_feature(tools, ref, self.labels, self.name).model_copy(
+                    update={"here": local_meaning(tools, facts, found)}
+                )
+                for ref, found in nodes.items()
+            )
+        )
 
     def label_judge(self) -> LabelJudge | None:
         """None: code judges labels by their predicates."""
         return None
 
     def relabel(self, tools: CaseTools, survey: Survey, poor: tuple[PoorLabel, ...]) -> Proposal[FeatureLabel]:
-        """None: every label stays as it was."""
-        return Proposal()
+        """The next-best predicate of each, given the contexts that the poor one was wrong on."""
+        found = [
+            relabel_feature(tools, one.label, _sentences(one.missed_ids + one.false_alarm_ids), self.labels, self.name)
+            for one in poor
+        ]
+        return Proposal(tuple(label for label in found if label is not None))
 
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
         """Supernodes by role, place and likeness of attribution profiles."""
@@ -113,6 +128,11 @@ class OfflineProposer:
 def by_feature(labels: Sequence[FeatureLabel]) -> dict[FeatureRef, FeatureLabel]:
     """Labels by feature."""
     return {FeatureRef(label.layer, label.feature): label for label in labels}
+
+
+def _sentences(context_ids: Sequence[str]) -> tuple[int, ...]:
+    """Numbers of sentences from the ids of contexts, which are `s` and the number."""
+    return tuple(int(context_id.removeprefix("s")) for context_id in context_ids)
 
 
 def _was_claimed_necessary(findings: Findings, supernode: Supernode) -> bool:

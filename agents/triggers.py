@@ -51,22 +51,27 @@ class Triggers:
         on: what of a token is looked at; as in `Predicate`.
         words: token ids, by activation mass, largest first.
         mass: share of the feature's activation on each word, among these words, `len(words)`.
-        f1: of 'one of the words' as a detector of firing, on the labelling half.
+        f1: of the best set of words as a detector of firing, on what was counted.
+        kept_f1: of these words, which are fewer where the best set was cut short.
     """
 
     on: Literal["token", "previous", "next"]
     words: tuple[int, ...]
     mass: tuple[float, ...]
     f1: float
+    kept_f1: float
 
 
-def read_firing(store: EvidenceStore, activation: FloatArray, strong_share: float) -> Firing:
+def read_firing(store: EvidenceStore, activation: FloatArray, strong_share: float, shown: Sequence[int] = ()) -> Firing:
     """Cut a feature's activations, `[n_tokens]` of the whole corpus, down to the labelling half.
 
     Args:
         strong_share: a firing counts as strong from this share of the feature's largest activation there.
+        shown: sentences of the test half that count as well: counter-examples, with which a label came back.
     """
     mine = store.token_counts & ~store.token_in_test
+    if shown:
+        mine |= store.token_counts & np.isin(store.token_sentence, list(shown))
     here = activation[mine]
     fires = here > strong_share * float(here.max(initial=0.0))
     return Firing(store.token_ids[mine], store.next_token_ids[mine], store.token_sentence[mine], here, fires)
@@ -92,20 +97,13 @@ def word_triggers(
     ranked = found[order]
     n_fires = int(firing.fires.sum())
     tp, taken = np.cumsum(hits[ranked]), np.cumsum(count[ranked])
-    f1 = np.asarray(2.0 * tp / np.maximum(taken + n_fires, 1), dtype=np.float64)
-    return _best_prefix(on, ranked, f1, mass, max_words)
-
-
-def _best_prefix(
-    on: Literal["token", "previous", "next"], ranked: IntArray, f1: Float64Array, mass: Float64Array, max_words: int
-) -> Triggers:
-    if not len(ranked):
-        return Triggers(on=on, words=(), mass=(), f1=0.0)
-    best = int(np.argmax(f1)) + 1
+    f1 = 2.0 * tp / np.maximum(taken + n_fires, 1)
+    best = int(np.argmax(f1)) + 1 if len(ranked) else 0
     words = sorted((int(w) for w in ranked[:best]), key=lambda w: (-mass[w], w))[:max_words]
-    total = float(mass[words].sum())
+    total = float(mass[words].sum()) if words else 0.0
     share = tuple(float(mass[w]) / total for w in words) if total > 0 else tuple(1 / len(words) for _ in words)
-    return Triggers(on=on, words=tuple(words), mass=share, f1=float(f1[best - 1]))
+    kept = 2.0 * float(hits[words].sum()) / max(1.0, float(count[words].sum()) + n_fires) if words else 0.0
+    return Triggers(on, tuple(words), share, float(f1[best - 1]) if best else 0.0, kept)
 
 
 def previous_triggers(firing: Firing, window: int, max_words: int, n_candidates: int = 16) -> Triggers:
@@ -113,7 +111,7 @@ def previous_triggers(firing: Firing, window: int, max_words: int, n_candidates:
     n = len(firing.token)
     at = np.flatnonzero(firing.fires)
     if not len(at):
-        return Triggers(on="previous", words=(), mass=(), f1=0.0)
+        return Triggers("previous", (), (), 0.0, 0.0)
     back = at[:, None] - np.arange(1, window + 1)[None, :]
     inside = (back >= 0) & (firing.sentence[np.maximum(back, 0)] == firing.sentence[at][:, None])
     before = np.bincount(firing.token[back[inside]])
@@ -133,7 +131,7 @@ def previous_triggers(firing: Firing, window: int, max_words: int, n_candidates:
     mass = [float(firing.activation[masks[w]].sum()) for w in chosen]
     order = sorted(range(len(chosen)), key=lambda i: (-mass[i], chosen[i]))
     total = sum(mass) or 1.0
-    return Triggers("previous", tuple(chosen[i] for i in order), tuple(mass[i] / total for i in order), best)
+    return Triggers("previous", tuple(chosen[i] for i in order), tuple(mass[i] / total for i in order), best, best)
 
 
 def _seen_before(firing: Firing, word: int, window: int) -> BoolArray:
