@@ -27,14 +27,27 @@ LIMITS: tuple[str, ...] = (
 
 
 def unexplained_rows(report: CircuitReport) -> tuple[Row, ...]:
-    """Scores of what the report does not explain."""
-    missing = report.unexplained
-    return (
+    """What the report does not explain, in numbers."""
+    missing, circuit, counts = report.unexplained, report.circuit, report.verdict_counts()
+    rows = [
         Row("Influence that enters through errors", numbers.percent(missing.error_influence)),
         Row("Completeness of the graph", numbers.number(missing.completeness_score)),
         Row("Replacement score of the graph", numbers.number(missing.replacement_score)),
-        Row("Features of the graph in no step", numbers.count(missing.features_left_out)),
+        Row("Features of the graph in no step that stands", numbers.count(missing.features_left_out)),
+        Row("Their share of the features' influence", numbers.percent(missing.influence_left_out)),
+    ]
+    if circuit is not None:
+        rows += [
+            Row("Lead of the answer that the circuit alone does not keep", numbers.percent(1.0 - circuit.sufficiency)),
+            Row("Lead of the answer that remains without the circuit", numbers.percent(1.0 - circuit.necessity)),
+        ]
+    else:
+        rows.append(Row("The circuit as a whole", "not measured"))
+    open_claims = len(report.claims) - counts["supported"]
+    rows.append(
+        Row("Claims that are not supported", f"{numbers.count(open_claims)} of {numbers.count(len(report.claims))}")
     )
+    return tuple(rows)
 
 
 def making_rows(report: CircuitReport) -> tuple[Row, ...]:
@@ -70,6 +83,7 @@ def cost_rows(report: CircuitReport) -> tuple[Row, ...]:
     if cost.llm_calls:
         tokens = f"{numbers.count(cost.input_tokens)} read, {numbers.count(cost.output_tokens)} written"
         rows.append(Row("Language-model tokens", tokens))
+        rows.append(Row("Every call, also those sent twice", "in llm_calls.jsonl beside the report"))
     if cost.usd is not None:
         rows.append(Row("Money", f"{cost.usd:.4f} USD"))
     rows += [Row(f"Step: {visible_text(name)}", numbers.seconds(spent)) for name, spent in cost.seconds_by_step.items()]

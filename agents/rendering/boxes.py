@@ -67,7 +67,7 @@ def step_size(step: Step) -> tuple[float, float]:
     lines = step_lines(step)
     inner = max(
         *(text_width(line, LABEL_SIZE, bold=True) for line in lines),
-        text_width(step.role, SMALL_SIZE),
+        text_width("rejected" if step.rejected else step.role, SMALL_SIZE),
         marks_width(step),
         MIN_BOX_WIDTH - 2 * PAD,
     )

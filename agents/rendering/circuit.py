@@ -38,6 +38,7 @@ class Step:
         layer: middle layer of its members, which decides its height.
         layers: lowest and highest layer of its members.
         outcomes: how many claims about it came out how, in the order of `OUTCOMES`; none left out.
+        rejected: whether it is a guess that failed, drawn faded.
     """
 
     node: str
@@ -48,6 +49,7 @@ class Step:
     layers: tuple[int, int]
     influence: float
     outcomes: tuple[tuple[Outcome, int], ...]
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Link:
     Attributes:
         outcome: of the claim that this very connection matters, None where no claim says so.
         claim: id of that claim.
+        faded: whether it starts or ends at a rejected step.
     """
 
     source: str
@@ -73,6 +76,7 @@ class Link:
     weight: float
     outcome: Outcome | None = None
     claim: str | None = None
+    faded: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def _steps(report: CircuitReport) -> tuple[Step, ...]:
             layers=step_layers(supernode),
             influence=supernode.influence,
             outcomes=outcomes_of(report, supernode.supernode_id),
+            rejected=supernode.rejected,
         )
         for supernode in report.supernodes
     )
@@ -176,12 +181,14 @@ def _links(report: CircuitReport, drawn: set[str]) -> list[Link]:
     claim_of = {
         (claim.source, claim.destination): claim.claim_id for claim in report.claims if isinstance(claim, EdgeClaim)
     }
+    rejected = {supernode.supernode_id for supernode in report.supernodes if supernode.rejected}
     links: list[Link] = []
     for edge in report.edges:
         if edge.source in drawn and edge.destination in drawn and edge.weight and edge.source != edge.destination:
             claim = claim_of.get((edge.source, edge.destination))
             outcome = verdict_of.get(claim) if claim else None
-            links.append(Link(edge.source, edge.destination, edge.weight, outcome, claim))
+            faded = edge.source in rejected or edge.destination in rejected
+            links.append(Link(edge.source, edge.destination, edge.weight, outcome, claim, faded))
     return links
 
 

@@ -20,7 +20,15 @@ from tracescribe.agents.claims import (
 from tracescribe.agents.findings import ExperimentPlan, Interval, Measurement, Outcome, Verdict
 from tracescribe.agents.rendering import numbers
 from tracescribe.agents.rendering.claim_words import CLAIM_KINDS, ClaimKind, metric_words
+from tracescribe.agents.rendering.dose_plot import DosePlot, dose_plot
 from tracescribe.agents.rendering.evidence_view import feature_anchor, predicate_words
+from tracescribe.agents.rendering.measured_view import (
+    change_words,
+    detail_rows,
+    plan_rows,
+    wording_rows,
+    wordings_words,
+)
 from tracescribe.agents.rendering.rows import Row, Subject
 from tracescribe.agents.rendering.strip_plot import StripPlot, strip_plot
 from tracescribe.agents.rendering.visible_text import visible_text, visible_token
@@ -36,6 +44,9 @@ class ClaimView:
 
     Attributes:
         effect, threshold, interval: in words, in units of the claim's kind.
+        doses: how the effect grows with the dose; None for claims without doses.
+        changes: what became of the tokens that the claim speaks of.
+        wordings, wording_rows: the effect in other wordings of the prompt, in a line and one by one.
         plan: rows about the experiment, in the order in which it was decided; empty where none was planned.
         details: further measured numbers.
         edits: the intervention as JSON text.
@@ -54,6 +65,10 @@ class ClaimView:
     p: str
     q: str
     plot: StripPlot | None
+    doses: DosePlot | None
+    changes: tuple[Row, ...]
+    wordings: str
+    wording_rows: tuple[Row, ...]
     expectation: tuple[Row, ...]
     plan: tuple[Row, ...]
     details: tuple[Row, ...]
@@ -111,48 +126,6 @@ def expectation_of(claim: Claim) -> tuple[Row, ...]:
             assert_never(claim)
 
 
-def _plan_rows(plan: ExperimentPlan, places: Mapping[str, int]) -> tuple[Row, ...]:
-    mode = {
-        "open": "open: everything downstream reacts",
-        "constrained": "constrained: chosen layers are held as they were",
-        "direct": "direct: everything else is held as it was",
-        "none": "none: features are only observed",
-    }[plan.mode]
-    if plan.mode != "none":
-        mode += "; attention held" if plan.freeze_attention else "; attention recomputed"
-    controls = numbers.counted(plan.controls.n, "random set")
-    if plan.controls.matched_on:
-        controls += ", matched on " + ", ".join(visible_text(item) for item in plan.controls.matched_on)
-    rows = [
-        Row("measured", metric_words(visible_text(plan.metric))),
-        Row("mode", mode),
-        Row("controls", controls),
-        Row("seed of the controls", str(plan.controls.seed)),
-        Row("hash of the controls", numbers.short_hash(plan.controls.sha256)),
-        Row("level", f"q at most {numbers.p_value(plan.alpha)}"),
-        Row("hash of the claim", numbers.short_hash(plan.claim_sha256)),
-    ]
-    if places:
-        order = ", ".join(f"{event} as entry {place}" for event, place in places.items())
-        rows.append(Row("order in the log", order))
-    return tuple(rows)
-
-
-def _detail(value: float | str | None) -> str:
-    return visible_text(value) if isinstance(value, str) else numbers.number(value)
-
-
-def _detail_rows(measurement: Measurement | None, interval: Interval | None) -> tuple[Row, ...]:
-    if measurement is None:
-        return ()
-    rows = [Row(visible_text(name).replace("_", " "), _detail(value)) for name, value in measurement.details.items()]
-    if interval is not None:
-        rows.append(Row("interval", f"{interval.level:.0%}, {visible_text(interval.method)}"))
-    if measurement.failure:
-        rows.append(Row("failed", visible_text(measurement.failure)))
-    return tuple(rows)
-
-
 def _interval_words(interval: Interval | None) -> str:
     if interval is None:
         return ""
@@ -185,7 +158,7 @@ def _claim_view(
     verdict: Verdict,
     plan: ExperimentPlan | None,
     measurement: Measurement | None,
-    places: Mapping[str, int],
+    entries: Mapping[str, tuple[int, str]],
 ) -> ClaimView:
     kind = CLAIM_KINDS[claim.kind]
     effect = verdict.effect if measurement is None else measurement.effect
@@ -193,6 +166,9 @@ def _claim_view(
     plot: StripPlot | None = None
     if measurement is not None and threshold is not None:
         plot = strip_plot(measurement.effect, threshold, measurement.control_effects)
+    doses: DosePlot | None = None
+    if isinstance(claim, SteeringClaim) and measurement is not None and threshold is not None:
+        doses = dose_plot(measurement.doses, claim.multiplier, measurement.effect, threshold)
     interval = verdict.interval or (measurement.interval if measurement is not None else None)
     rank = f"{verdict.rank} of {verdict.n_controls + 1}" if verdict.rank is not None else ""
     return ClaimView(
@@ -210,8 +186,12 @@ def _claim_view(
         q=numbers.p_value(verdict.q_value) if verdict.q_value is not None else "",
         plot=plot,
         expectation=expectation_of(claim),
-        plan=_plan_rows(plan, places) if plan is not None else (),
-        details=_detail_rows(measurement, interval),
+        plan=plan_rows(plan, entries) if plan is not None else (),
+        changes=tuple(change_words(change) for change in measurement.changes) if measurement is not None else (),
+        doses=doses,
+        wordings=wordings_words(measurement),
+        wording_rows=wording_rows(measurement, kind.measure),
+        details=detail_rows(measurement, interval),
         edits=_edits(plan),
     )
 
@@ -221,9 +201,9 @@ def claim_groups(report: CircuitReport) -> tuple[ClaimGroup, ...]:
     verdicts = {verdict.claim_id: verdict for verdict in report.verdicts}
     plans = {plan.claim_id: plan for plan in report.plans}
     measurements = {measurement.plan_id: measurement for measurement in report.measurements}
-    places: dict[str, dict[str, int]] = {}
+    entries: dict[str, dict[str, tuple[int, str]]] = {}
     for entry in report.registry:
-        places.setdefault(entry.subject, {})[entry.event] = entry.sequence
+        entries.setdefault(entry.subject, {})[entry.event] = (entry.sequence, entry.sha256)
     groups: list[ClaimGroup] = []
     for kind, words in CLAIM_KINDS.items():
         views: list[ClaimView] = []
@@ -232,7 +212,7 @@ def claim_groups(report: CircuitReport) -> tuple[ClaimGroup, ...]:
                 plan = plans.get(claim.claim_id)
                 measurement = measurements.get(plan.plan_id) if plan is not None else None
                 verdict = verdicts[claim.claim_id]
-                views.append(_claim_view(claim, report, verdict, plan, measurement, places.get(claim.claim_id, {})))
+                views.append(_claim_view(claim, report, verdict, plan, measurement, entries.get(claim.claim_id, {})))
         if views:
             groups.append(ClaimGroup(kind, words, tuple(views)))
     return tuple(groups)

@@ -69,7 +69,8 @@ def _drawn_step(step: Step, placement: Placement) -> DrawnStep:
     low, high = step.layers
     layers = f"layer {low}" if low == high else f"layers {low} to {high}"
     verdicts = ", ".join(f"{count} {outcome}" for outcome, count in step.outcomes) or "no claim tested"
-    title = f"{step.label}: {step.role}, {layers}, {numbers.percent(step.influence)} of the influence; {verdicts}"
+    role = f"rejected, taken for {step.role}" if step.rejected else step.role
+    title = f"{step.label}: {role}, {layers}, {numbers.percent(step.influence)} of the influence; {verdicts}"
     return DrawnStep(step, box, placed, role_y, marks_y, tuple(marks), title)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tracescribe.agents.claims import FeatureAt, LabelClaim, Predicate
-from tracescribe.agents.findings import DetectionScore, FeatureLabel, Outcome
+from tracescribe.agents.findings import DetectionScore, FeatureLabel, JudgedScore, Outcome
 from tracescribe.agents.rendering import numbers
-from tracescribe.agents.rendering.rows import Subject
+from tracescribe.agents.rendering.rows import Row, Subject
 from tracescribe.agents.rendering.visible_text import visible_text, visible_token
 from tracescribe.agents.report import CircuitReport
 from tracescribe.tracer.errors import TracescribeError
@@ -64,12 +64,16 @@ class LabelView:
     predicts: str
     score: DetectionScore | None
     score_words: str
+    here: str
+    judged: tuple[Row, ...]
+    earlier: tuple[str, ...]
     proposed_by: str
     steps: tuple[Subject, ...]
     claim_id: str | None
     outcome: Outcome | None
     examples: tuple[Example, ...]
     promoted: tuple[str, ...]
+    suppressed: tuple[str, ...]
     density: str | None
 
 
@@ -102,6 +106,23 @@ def score_words(score: DetectionScore | None) -> str:
         low, high = numbers.number(score.interval.low), numbers.number(score.interval.high)
         text += f" ({score.interval.level:.0%} interval {low} to {high})"
     return f"{text}; {numbers.count(score.n_positive)} firing, {numbers.count(score.n_negative)} silent tokens"
+
+
+def judged_row(score: JudgedScore) -> Row:
+    """How well a label's words tell unseen contexts apart: the score with its interval, and what was told right by kind."""
+    low, high = numbers.number(score.interval.low), numbers.number(score.interval.high)
+    kinds = (
+        (score.right_positive, score.n_positive, "firing"),
+        (score.right_random, score.n_random, "random"),
+        (score.right_near_miss, score.n_near_miss, "near-miss"),
+    )
+    told = ", ".join(f"{right} of {n} {kind}" for right, n, kind in kinds if n)
+    failed = f"; {score.n_failed} not judged" if score.n_failed else ""
+    value = (
+        f"{numbers.number(score.balanced_accuracy)} ({score.interval.level:.0%} interval {low} to {high}); right on {told} "
+        f"contexts{failed}; judged by {visible_text(score.judge)}"
+    )
+    return Row(score.method, value)
 
 
 def _window(activations: Sequence[float]) -> tuple[int, int]:
@@ -175,13 +196,19 @@ def label_views(report: CircuitReport, evidence: EvidenceLookup | None) -> tuple
                 predicts=predicate_words(label.predicate),
                 score=label.score,
                 score_words=score_words(label.score),
+                here=visible_text(label.here),
+                judged=tuple(judged_row(score) for score in label.judged),
+                earlier=tuple(visible_text(text) for text in label.earlier),
                 proposed_by=visible_text(label.proposed_by),
                 steps=_steps_with(report, label),
                 claim_id=claim_id,
                 outcome=outcomes.get(claim_id) if claim_id else None,
                 examples=examples_of(known.contexts) if known else (),
-                promoted=tuple(visible_token(item.token) for item in known.promoted[:MAX_PROMOTED] if item.effect > 0)
-                if known and label.reads == "output"
+                promoted=tuple(visible_token(e.token) for e in known.promoted[:MAX_PROMOTED] if e.effect > 0)
+                if known
+                else (),
+                suppressed=tuple(visible_token(e.token) for e in known.suppressed[:MAX_PROMOTED] if e.effect < 0)
+                if known
                 else (),
                 density=numbers.percent(known.density) if known else None,
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracescribe.agents.findings import Outcome
+
 
 @dataclass(frozen=True)
 class Row:
@@ -19,3 +21,11 @@ class Subject:
 
     anchor: str
     text: str
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A reference to a claim with its verdict."""
+
+    claim_id: str
+    outcome: Outcome

@@ -31,7 +31,7 @@ class StripPlot:
 
     dots: tuple[tuple[float, float], ...]
     effect_x: float | None
-    threshold_x: float
+    threshold_x: float | None
     zero_x: float
     effect_label_x: float
     threshold_label_x: float
@@ -59,19 +59,22 @@ def _pile(positions: Sequence[float]) -> tuple[tuple[float, float], ...]:
     return tuple((column * _DOT, _AXIS_Y - 2.5 - height * step) for column, height in slots)
 
 
-def strip_plot(effect: float | None, threshold: float, controls: Sequence[float]) -> StripPlot | None:
+def strip_plot(
+    effect: float | None, threshold: float | None, controls: Sequence[float], one: str = "control set"
+) -> StripPlot | None:
     """Lay out a strip plot; None where there is nothing to show.
 
     Args:
         effect: of the tested set; None where the experiment failed.
-        threshold: smallest effect that supports the claim, in the same units.
+        threshold: smallest effect that supports the claim, in the same units; None where nothing is needed.
         controls: effects of the control sets.
+        one: what a control is called.
     """
     finite = [value for value in controls if math.isfinite(value)]
     tested = effect if effect is not None and math.isfinite(effect) else None
     if not finite and tested is None:
         return None
-    shown = [*finite, threshold, 0.0, *([tested] if tested is not None else [])]
+    shown = [*finite, 0.0, *(value for value in (threshold, tested) if value is not None)]
     low, high = min(shown), max(shown)
     span = (high - low) or 1.0
     low, high = low - 0.03 * span, high + 0.03 * span
@@ -80,21 +83,23 @@ def strip_plot(effect: float | None, threshold: float, controls: Sequence[float]
         return _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
 
     effect_text = f"tested {numbers.effect(tested)}" if tested is not None else "no measurement"
-    threshold_text = f"needed {numbers.effect(threshold)}"
+    threshold_text = f"needed {numbers.effect(threshold)}" if threshold is not None else ""
+    threshold_x = place(threshold) if threshold is not None else None
     effect_x = place(tested) if tested is not None else None
     larger = sum(value >= tested for value in finite) if tested is not None else 0
     return StripPlot(
         dots=_pile([place(value) for value in finite]),
         effect_x=effect_x,
-        threshold_x=place(threshold),
+        threshold_x=threshold_x,
         zero_x=place(0.0),
         effect_label_x=_inside(effect_x if effect_x is not None else WIDTH / 2, effect_text),
-        threshold_label_x=_inside(place(threshold), threshold_text),
+        threshold_label_x=_inside(threshold_x if threshold_x is not None else WIDTH / 2, threshold_text),
         effect_text=effect_text,
         threshold_text=threshold_text,
-        passed=tested is not None and tested >= threshold,
+        passed=tested is not None and threshold is not None and tested >= threshold,
         description=(
-            f"{effect_text}, {threshold_text}; {numbers.count(larger)} of {numbers.counted(len(finite), 'control set')} "
+            f"{effect_text}{', ' if threshold_text else ''}{threshold_text}; {numbers.count(larger)} of "
+            f"{numbers.counted(len(finite), one)} "
             "did as much or more"
         ),
     )

@@ -13,14 +13,14 @@ from tracescribe.agents.rendering import EvidenceLookup, render_html
 from tracescribe.agents.rendering.visible_text import visible_text
 from tracescribe.agents.report import CircuitReport
 
-SECTIONS = ["story", "circuit", "steps", "claims", "labels", "unexplained", "making", "glossary"]
+SECTIONS = ["story", "circuit", "steps", "whole", "claims", "labels", "unexplained", "making", "glossary"]
 ADDRESSES = {"href", "src", "xlink:href", "action", "formaction", "data", "poster", "srcset", "ping", "background"}
 
 
 class Page(HTMLParser):
     """Collects the tags, attributes, ids and visible text of a page as a browser would see them."""
 
-    VOID: ClassVar = {"meta", "path", "rect", "line", "circle", "polygon", "br"}
+    VOID: ClassVar = {"meta", "path", "rect", "line", "circle", "polygon", "polyline", "br"}
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -127,7 +127,10 @@ def test_every_claim_is_shown_with_verdict_reason_and_numbers(page: Page, dallas
 def test_every_control_is_a_dot(page: Page, dallas_report: CircuitReport) -> None:
     dots = [v for tag, v in page.tags if tag == "circle" and v.get("class") == "dot"]
     key = 4  # dots of the key that explains the pictures
-    assert len(dots) - key == sum(len(m.control_effects) for m in dallas_report.measurements)
+    circuit = dallas_report.circuit
+    assert circuit is not None
+    random = len(circuit.random_sufficiency) + len(circuit.random_necessity)
+    assert len(dots) - key - random == sum(len(m.control_effects) for m in dallas_report.measurements)
 
 
 def test_refuted_claims_take_the_place_of_supported_ones(page: Page) -> None:
@@ -181,3 +184,87 @@ def test_untested_report_says_so_before_all_else(untested_report: CircuitReport)
 
 def test_tested_report_has_no_banner(page: Page) -> None:
     assert "banner" not in {values.get("class") for _, values in page.tags}
+
+
+def test_a_claim_shows_its_plan_as_registered(page: Page, dallas_report: CircuitReport) -> None:
+    entries = {(entry.event, entry.subject): entry for entry in dallas_report.registry}
+    for plan in dallas_report.plans:
+        shown = page.within(f"claim-{plan.claim_id}")
+        for event in ("registered", "planned", "measured"):
+            entry = entries[event, plan.claim_id]
+            assert f"{event} in the log" in shown and f"entry {entry.sequence}, hash {entry.sha256[:12]}" in shown
+        assert plan.rule is not None and plan.rule.name in shown
+        for words in (
+            plan.hypothesis,
+            "199 random sets, matched on layer, position, amount",
+            "seed",
+            "refuted below",
+            "level",
+        ):
+            assert words in shown
+
+
+def test_what_an_edit_did_is_told_as_probability_logit_and_rank(page: Page) -> None:
+    assert "“Austin” 97.3 % → 2.1 %; logit 14.2 → 10.4; rank 1 → 3" in page.within("claim-c0")
+    assert "“Sacramento” <0.1 % → 98.1 %; logit 6.43 → 14.2; rank 41 → 1" in page.within("claim-c1")
+
+
+def test_doses_are_drawn_and_wordings_listed(page: Page, dallas_report: CircuitReport) -> None:
+    (steering,) = [m for m in dallas_report.measurements if m.doses]
+    points = [v for tag, v in page.tags if tag == "circle" and v.get("class") == "dose"]
+    assert len(points) == len(steering.doses) + 1
+    shown = page.within("claim-c0")
+    assert "mean 3.32 to 4.07 (95%); 4 of 5 apply" in shown
+    assert "Dallas?does not apply: no such features" in shown
+
+
+def test_the_whole_circuit_stands_beside_random_ones(page: Page, untested_report: CircuitReport) -> None:
+    text = " ".join("".join(page.text).split()).split("The circuit as a whole", 1)[1]
+    assert "9 features of 40 that fire in the prompt" in text
+    assert "“Austin” over “Houston”" in text and "91.2 %" in text and "97.4 %" in text
+    assert "mean of 99 random circuits of its size" in text
+    assert "The agent stopped after 2 rounds of revision: nothing new was proposed" in text
+    untested = " ".join("".join(Page(render_html(untested_report)).text).split())
+    assert "The circuit as a whole was not measured." in untested
+
+
+def test_swaps_are_summed_up_by_step(page: Page, dallas_report: CircuitReport) -> None:
+    text = " ".join("".join(page.text).split()).split("Swaps over donor prompts", 1)[1]
+    for summary in dallas_report.swaps:
+        assert f"{summary.n_supported} of {summary.n_donors}" in text
+
+
+def test_rejected_steps_are_shown_as_such_everywhere(page: Page, dallas_report: CircuitReport) -> None:
+    rejected = [s.supernode_id for s in dallas_report.supernodes if s.rejected]
+    assert rejected and len(rejected) < len(dallas_report.supernodes)
+    rows = {v["id"]: v.get("class") for tag, v in page.tags if tag == "tr" and v.get("id", "").startswith("step-")}
+    assert {node.removeprefix("step-") for node, kind in rows.items() if kind == "rejected"} == set(rejected)
+    assert all("rejected" in page.within(f"step-{node}") for node in rejected)
+    drawn = [v for tag, v in page.tags if tag == "g" and "rejected" in v.get("class", "").split()]
+    assert len(drawn) == len(rejected)
+    assert [v for tag, v in page.tags if tag == "g" and "faded" in v.get("class", "").split()]
+
+
+def test_a_step_shows_how_it_hangs_together(page: Page) -> None:
+    shown = page.within("step-s2")
+    assert "members alike: 0.810 (random groups 0.220, p .010)" in shown
+    assert "switched off together: 3.82 nats (random groups 0.0600, p .010)" in shown
+
+
+def test_a_label_shows_all_that_speaks_for_it(page: Page) -> None:
+    shown = page.within("feature-1-201")
+    for words in (
+        "fires on Dallas, feeds what says Austin",
+        "detection0.910 (95% interval 0.840 to 0.970); right on 19 of 20 firing, 20 of 20 random, 6 of 10 near-miss contexts",
+        "fuzzing",
+        "1 not judged; judged by gpt-x (detect_feature 1.0.0)",
+        "replaced“any city”, “a place” (scored poorly)",
+        "promotesAustin Houston",
+    ):
+        assert words in shown
+
+
+def test_what_is_not_explained_is_told_in_numbers(page: Page) -> None:
+    text = " ".join("".join(page.text).split()).split("What was not explained", 1)[1]
+    for words in ("18.3 %", "does not keep8.8 %", "without the circuit2.6 %", "not supported4 of 11"):
+        assert words in text or words.replace("%", " %") in text, words

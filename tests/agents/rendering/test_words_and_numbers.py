@@ -10,7 +10,9 @@ import pytest
 
 from tracescribe.agents.claims import CLAIM_KINDS as ALL_KINDS
 from tracescribe.agents.claims import Predicate
+from tracescribe.agents.findings import DosePoint
 from tracescribe.agents.rendering import claim_words, numbers
+from tracescribe.agents.rendering.dose_plot import dose_plot
 from tracescribe.agents.rendering.evidence_view import predicate_words
 from tracescribe.agents.rendering.strip_plot import WIDTH, strip_plot
 from tracescribe.agents.rendering.visible_text import text_width, visible_text, visible_token, wrap
@@ -87,6 +89,27 @@ def test_strip_plot_places_everything_on_one_scale() -> None:
     assert same is not None and len(set(same.dots)) == 199
 
 
+def test_dose_curve_runs_from_the_smallest_dose_to_the_largest() -> None:
+    doses = [DosePoint(multiplier=m, effect=e, probability=0.5) for m, e in ((1.0, 0.0), (3.0, 0.9), (2.0, 0.4))]
+    plot = dose_plot(doses, 4.0, 1.2, 0.693)
+    assert plot is not None
+    assert [x for x, _ in plot.points] == sorted(x for x, _ in plot.points) and len(plot.points) == 4
+    assert [y for _, y in plot.points] == sorted((y for _, y in plot.points), reverse=True)
+    assert plot.own == plot.points[-1] and plot.zero_y == plot.points[0][1]
+    assert plot.points[2][1] < plot.threshold_y < plot.points[1][1]
+    assert plot.description == "effect by dose: 0.000 at 1.00, 0.400 at 2.00, 0.900 at 3.00, 1.20 at 4.00; needed 0.693"
+    assert [tick.text for tick in plot.ticks] == ["×1.00", "×2.00", "×3.00", "×4.00"]
+    assert dose_plot([], 4.0, 1.2, 0.693) is None and dose_plot(doses, 4.0, None, 0.693) is None
+    down = dose_plot(doses, -2.0, math.inf, 0.693), dose_plot(doses, -2.0, -0.5, 0.693)
+    assert down[0] is None and down[1] is not None and down[1].own == down[1].points[0]
+
+
+def test_strip_plot_of_random_circuits_needs_no_threshold() -> None:
+    plot = strip_plot(0.9, None, [0.1, 0.95], one="random circuit")
+    assert plot is not None and plot.threshold_x is None and not plot.passed
+    assert plot.description == "tested 0.900; 1 of 2 random circuits did as much or more"
+
+
 def _luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -115,6 +138,7 @@ def test_text_stands_out_from_what_it_stands_on(scheme: str) -> None:
     text_on += [(o, f"{o}-soft") for o in ("supported", "refuted", "inconclusive", "untested")]
     text_on += [(o, "card") for o in ("supported", "refuted", "inconclusive", "untested")]
     text_on += [("ink", "inconclusive-soft"), ("sign", "supported"), ("sign", "refuted"), ("sign", "inconclusive")]
+    text_on += [("quiet", "ground")]  # labels of rejected steps
     for ink, ground in text_on:
         assert _contrast(palette[ink], palette[ground]) >= 4.5, (ink, ground)
     for drawn in ("helps", "hinders", "input", "intermediate", "relation", "output", "suppressor", "other"):
