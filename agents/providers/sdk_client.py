@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from tracescribe.agents.providers.completion import Completion, CompletionRequest, Endpoint, Usage
 from tracescribe.agents.providers.errors import ProviderConnectionError
 from tracescribe.agents.providers.faults import server_words, status_fault, stream_fault
-from tracescribe.agents.providers.secrets import redact
+from tracescribe.agents.providers.secrets import redact, without_key
 from tracescribe.agents.providers.transport import attempt_timeout, connection_fault, within
 from tracescribe.tracer.errors import ProviderError
 
@@ -116,7 +116,7 @@ class SdkClient(ABC, Generic[Dialect]):
         try:
             with within(self.timeout_seconds):
                 page = self._sdk.models.list(timeout=self.timeout_seconds)
-                return tuple(str(model.id) for model in page.data)
+                return tuple(without_key(str(model.id), self.key) for model in page.data)
         except self._errors.APIStatusError as error:
             fault = status_fault(self._who, error, self.key)
         except (self._errors.APIError, *_UNCHECKED) as error:
@@ -142,7 +142,9 @@ class SdkClient(ABC, Generic[Dialect]):
         started = time.monotonic()
         try:
             answer = self._send(request, dialect, options)
-            return answer.model_copy(update={"seconds": time.monotonic() - started}), None, ""
+            # A server may send our own headers back; the ledger keeps what it says.
+            unkeyed = {"text": without_key(answer.text, self.key), "model": without_key(answer.model, self.key)}
+            return answer.model_copy(update={**unkeyed, "seconds": time.monotonic() - started}), None, ""
         except ProviderError as error:
             return None, error, ""
         except self._errors.APIStatusError as error:

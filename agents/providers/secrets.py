@@ -89,12 +89,14 @@ def _on_this_machine(base_url: str) -> bool:
         return host == "localhost"
 
 
+def without_key(text: str, secret: str) -> str:
+    """The text with the key cut out, wherever it stands."""
+    return text.replace(secret, "[key]") if secret and secret != _NO_KEY else text
+
+
 def redact(text: str, secret: str) -> str:
     """One line of a server's words: without the key or anything shaped like one, and of bounded length."""
-    line = " ".join(text.split())
-    if secret and secret != _NO_KEY:
-        line = line.replace(secret, "[key]")
-    line = _KEY_LIKE.sub("[key]", line)
+    line = _KEY_LIKE.sub("[key]", without_key(" ".join(text.split()), secret))
     return line if len(line) <= MAX_MESSAGE_CHARS else f"{line[:MAX_MESSAGE_CHARS]}..."
 
 
@@ -102,12 +104,17 @@ def checked_url(url: str) -> str:
     """A base URL that may be used, and shown.
 
     Raises:
-        ProviderSetupError: no http(s) URL, or one that holds a user name, a password, a query or a fragment.
+        ProviderSetupError: no http(s) URL, or one that holds a user name, a password, a query, a fragment, or what
+            looks like a key.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ProviderSetupError("base URL is malformed; expected http(s)://host[:port][/path]") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ProviderSetupError(f"base URL {parts.scheme or '?'}://... is not http or https with a host; fix it")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.username or parts.password or parts.query or parts.fragment or _KEY_LIKE.search(parts.path):
         raise ProviderSetupError(
             f"base URL of host {parts.hostname} holds more than host and path; keys belong in {OWN_KEY}, never in a URL"
         )
