@@ -124,18 +124,19 @@ def readable(tools: CaseTools, ids: IntArray) -> str | None:
     Not every row of tokens is one: a tokenizer may cut the same characters otherwise, add a word of its own, or have no
     text for a token at all. What does not come back as it was is no prompt that could be claimed about.
     """
-    store, wanted = tools.store, [int(i) for i in ids]
-    for first in (1, 0):  # a prompt is led by BOS, which the model adds by itself, where it has one
-        texts = []
-        if store is not None:
-            texts.append(" ".join(store.token_texts.get(i, "") for i in wanted[first:]))
-        texts.append(str(tools.model.tokenizer.decode(wanted[first:])))
-        for text in dict.fromkeys(texts):
-            try:
-                if [int(i) for i in tools.model.encode(text)] == wanted:
-                    return text
-            except PromptError:
-                continue
+    wanted, special = [int(i) for i in ids], tools.model.vocabulary.special_ids
+    body = wanted[1:] if wanted and wanted[0] in special else wanted  # the model adds the BOS that leads a prompt
+    if not body or special.intersection(body):
+        return None
+    texts = [str(tools.model.tokenizer.decode(body))]
+    if tools.store is not None:
+        texts.insert(0, " ".join(tools.store.token_texts.get(i, "") for i in body))
+    for text in dict.fromkeys(texts):
+        try:
+            if [int(i) for i in tools.model.encode(text)] == wanted:
+                return text
+        except PromptError:
+            continue
     return None
 
 
