@@ -180,13 +180,22 @@ class LlmSession:
             if error.maybe_billed:
                 hold.doubt()
 
+        def sleep(seconds: float) -> None:
+            left = meter.seconds_left
+            if left is not None and seconds >= left:
+                raise BudgetExceededError(
+                    f"budget for seconds is used up: {left:g} s left, and {seconds:g} s to wait before the next attempt; "
+                    "raise the seconds limit to go on"
+                )
+            self._sleep(seconds)
+
         try:
             completion = complete_with_retries(
                 self.client,
                 request,
                 self.settings,
                 before_attempt=before_attempt,
-                sleep=self._sleep,
+                sleep=sleep,
                 after_fault=after_fault,
             )
         except (ProviderError, BudgetExceededError) as error:

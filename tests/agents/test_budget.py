@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tracescribe.agents.budget import Budget, Cost, Meter, MeterSnapshot
 from tracescribe.agents.case import InterpretationCase
@@ -73,6 +77,115 @@ def test_a_snapshot_carries_everything_over_but_what_is_held() -> None:
     assert (again.llm_calls, again.input_tokens, again.output_tokens, again.usd) == (1, 80, 20, 0.1)
     now[0] = 7.0
     assert again.seconds == 7.0 and again.seconds_left == 3.0
+
+
+# -- language-model calls, which are billed afterwards ---------------------------------------------------------------
+
+
+def test_what_is_held_counts_until_the_bill_comes() -> None:
+    meter = Meter(Budget(tokens=1000, llm_calls=2))
+    meter.hold(Cost(1, 100, 100)).settle(Cost(1, 50, 50))
+    held = meter.hold(Cost(1, 400, 400))
+    with pytest.raises(BudgetExceededError, match="llm_calls"):
+        meter.hold(Cost(1, 1, 1))
+    with pytest.raises(BudgetExceededError, match="tokens is used up: 900 spent, 101 more needed"):
+        meter.charge(input_tokens=101)
+    assert (meter.llm_calls, meter.input_tokens) == (1, 50), "what is merely held is not spent"
+    held.settle(Cost(1, 10, 10))
+    held.settle(Cost(1, 999, 999))
+    assert (meter.llm_calls, meter.input_tokens, meter.output_tokens) == (2, 60, 60)
+
+
+def test_an_attempt_of_unknown_fate_counts_against_the_limit_and_not_in_the_sum() -> None:
+    meter = Meter(Budget(tokens=1000, usd=1.0))
+    held = meter.hold(Cost(1, 200, 200, 0.4))
+    held.doubt()
+    assert (meter.doubtful_tokens, meter.doubtful_usd, meter.input_tokens, meter.usd) == (400, 0.4, 0, None)
+    held.renew()
+    held.doubt()
+    with pytest.raises(BudgetExceededError, match="tokens is used up: 800 spent, 400 more needed"):
+        held.renew()
+    held.settle(Cost(1))
+    assert (meter.llm_calls, meter.input_tokens, meter.doubtful_tokens) == (1, 0, 800)
+
+
+def test_only_the_first_call_and_those_after_a_surprise_go_alone() -> None:
+    meter = Meter(Budget())
+    order: list[str] = []
+
+    def call(name: str, bill: int, gate: threading.Barrier | None) -> None:
+        held = meter.hold(Cost(1, 100, 100))
+        order.append(f"{name} in")
+        if gate is not None:
+            gate.wait(10)
+        order.append(f"{name} out")
+        held.settle(Cost(1, bill, 0))
+
+    def together(names: str, bill: int, gate: threading.Barrier | None) -> None:
+        threads = [threading.Thread(target=call, args=(name, bill, gate)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    together("ab", 50, None)
+    assert order[1] == order[0].replace("in", "out"), "nobody goes before the first is back"
+    order.clear()
+    together("cde", 500, threading.Barrier(3))  # passes only if all three are on their way at once
+    assert {line[-2:] for line in order[:3]} == {"in"}
+    order.clear()
+    together("fgh", 500, None)
+    assert [line.split()[1] for line in order] == ["in", "out"] * 3, "one at a time after a bill beyond what was held"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    limit=st.fixed_dictionaries(
+        {}, optional={"tokens": st.integers(0, 4000), "usd": st.floats(0, 4), "llm_calls": st.integers(0, 12)}
+    ),
+    bills=st.lists(st.tuples(st.integers(0, 900), st.integers(0, 900)), min_size=1, max_size=24),
+    surprise=st.sampled_from([1.0, 1.0, 3.0]),
+    n_threads=st.integers(1, 6),
+)
+def test_threads_together_never_overspend_by_more_than_one_call(
+    limit: dict[str, float], bills: list[tuple[int, int]], surprise: float, n_threads: int
+) -> None:
+    """Bills within what was held never pass a limit; a server that bills three times as much passes it by one call."""
+    meter = Meter(Budget.model_validate({"tokens": None, "usd": None, "llm_calls": None, **limit}))
+    work = list(bills)
+    lock = threading.Lock()
+    largest = [0, 0.0]
+
+    def run() -> None:
+        while True:
+            with lock:
+                if not work:
+                    return
+                read, written = work.pop()
+            most = Cost(1, read, written, (read + written) / 1000)
+            try:
+                held = meter.hold(most)
+            except BudgetExceededError:
+                continue
+            bill = Cost(1, int(read * surprise), int(written * surprise), surprise * (read + written) / 1000)
+            with lock:
+                largest[0] = max(largest[0], bill.tokens)
+                largest[1] = max(largest[1], bill.usd or 0.0)
+            held.settle(bill)
+
+    threads = [threading.Thread(target=run) for _ in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    allowed = (largest[0], largest[1]) if surprise > 1 else (0, 0.0)
+    if "tokens" in limit:
+        assert meter.input_tokens + meter.output_tokens <= limit["tokens"] + allowed[0]
+    if "usd" in limit:
+        assert (meter.usd or 0.0) <= limit["usd"] + allowed[1] + 1e-9
+    if "llm_calls" in limit:
+        assert meter.llm_calls <= limit["llm_calls"]
 
 
 def test_a_case_is_a_prompt_or_a_graph() -> None:

@@ -162,6 +162,24 @@ def test_an_answer_that_trickles_in_ends_with_the_time(rig: RigMaker, way: Way) 
     assert made.server.calls == 1
 
 
+@whole
+def test_an_attempt_waits_no_longer_than_the_time_that_is_left(rig: RigMaker, way: Way) -> None:
+    made = rig(way, lambda _: Reply(text="{}", delay=0.6), timeout_seconds=60, budget=Budget(seconds=0.2))
+    with pytest.raises(BudgetExceededError, match="budget for seconds is used up"):
+        made.ask()
+    assert made.server.calls == 1 and made.waits == []
+    assert made.ledger == ["intent 1", "failure BudgetExceededError"]
+
+
+@whole
+def test_a_wait_beyond_the_time_that_is_left_is_not_waited(rig: RigMaker, way: Way) -> None:
+    busy = Reply(status=429, text="slow down", headers={"retry-after": "40"})
+    made = rig(way, lambda _: busy, budget=Budget(seconds=30))
+    with pytest.raises(BudgetExceededError, match="40 s to wait before the next attempt"):
+        made.ask()
+    assert made.waits == [] and made.ledger == ["intent 1", "failure BudgetExceededError"]
+
+
 @every
 def test_a_connection_that_breaks_off_is_tried_again(rig: RigMaker, way: Way) -> None:
     made = rig(way, in_turn([Reply(text='{"word": "Nevada"}', drop=True), TEXAS]))
