@@ -12,16 +12,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest, Endpoint, Usage
 from tracescribe.agents.providers.errors import ProviderRequestError, ProviderSetupError, ProviderTimeoutError
 from tracescribe.agents.providers.sdk_client import roles_and_texts, with_schema
 from tracescribe.agents.providers.transport import attempt_timeout
 from tracescribe.tracer.errors import InputError
-
-if TYPE_CHECKING:
-    from tracescribe.agents.providers.settings import ProviderSettings
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt")
 _MIN_ROOM = 1
@@ -46,8 +43,12 @@ class LocalModelClient:
         self._who = f"local model {self.endpoint.model}"
 
     @classmethod
-    def load(cls, settings: ProviderSettings) -> LocalModelClient:
-        """Load the model that `settings.model` names: a folder, or a hub id (from the local cache where it lies there).
+    def load(cls, model: str, timeout_seconds: float) -> LocalModelClient:
+        """Load a model.
+
+        Args:
+            model: a folder, or a hub id (taken from the local cache where it lies there).
+            timeout_seconds: for one answer.
 
         Raises:
             ProviderSetupError: no such model, pickled or damaged weights, or a model that needs code of its own.
@@ -55,20 +56,18 @@ class LocalModelClient:
         from tracescribe.tracer.fingerprints import sha256_folder
         from tracescribe.tracer.model_files import load_tokenizer, load_weights, locate, quiet_transformers
 
-        if settings.model is None:
-            raise ProviderSetupError("no local model given; name a folder or a hub id, as in local:org/name")
         try:
             import torch
 
-            name, path = locate(settings.model)
+            name, path = locate(model)
             family = _family(path)
             with quiet_transformers():
-                model = load_weights(path, family, torch.float32, "sdpa")
+                weights = load_weights(path, family, torch.float32, "sdpa")
                 tokenizer = load_tokenizer(path)
         except InputError as error:
             raise ProviderSetupError(f"local model: {error}") from None
         endpoint = Endpoint(provider="local", base_url=f"sha256:{sha256_folder(path, _FILES)}", model=name[:200])
-        return cls(endpoint, settings.timeout_seconds, model, tokenizer)
+        return cls(endpoint, timeout_seconds, weights, tokenizer)
 
     def complete(self, request: CompletionRequest, *, seconds_left: float | None = None) -> Completion:
         """Generate one answer.

@@ -136,7 +136,9 @@ def make_client(settings: ProviderSettings, environment: Mapping[str, str] | Non
     if settings.provider == "local":
         from tracescribe.agents.providers.local_model import LocalModelClient
 
-        return LocalModelClient.load(settings)
+        if settings.model is None:
+            raise ProviderSetupError("no local model given; name a folder or a hub id, as in local:org/name")
+        return LocalModelClient.load(settings.model, settings.timeout_seconds)
     named = with_model(settings, environment)
     return _sdk_client(named, named.model or "", environment)
 
@@ -162,12 +164,13 @@ def with_model(settings: ProviderSettings, environment: Mapping[str, str] | None
         client.close()
     if not names:
         raise ProviderSetupError(f"the server at {client.endpoint.base_url} lists no model; start it with one")
-    if len(names) > 1:
+    first, others = names[0], names[1:]
+    if others:
         logger.warning(
-            "the server at %s has %d models; taking the first, %r", client.endpoint.base_url, len(names), names[0]
+            "the server at %s has %d models; taking the first, %r", client.endpoint.base_url, len(names), first
         )
     try:
-        return ProviderSettings.model_validate({**settings.model_dump(), "model": names[0]})
+        return ProviderSettings.model_validate({**settings.model_dump(), "model": first})
     except ValidationError:
         raise ProviderSetupError(
             f"the server at {client.endpoint.base_url} lists a model without a usable name; name one yourself"
