@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from tracescribe.agents.llm.pipeline import PipelineProposer
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.llm.settings import LlmAgentSettings, Style
 from tracescribe.agents.loop import LoopAgent, LoopSettings
-from tracescribe.agents.providers.settings import make_client
+from tracescribe.agents.providers.settings import make_client, with_model
 
 __all__ = ["LlmAgent", "LlmAgentSettings", "make_llm_agent"]
 
@@ -70,9 +70,11 @@ def make_llm_agent(
         environment: where the key is read from; None reads `os.environ`.
 
     Raises:
-        ProviderSetupError: no key where one is needed, or a bad base URL.
+        ProviderSetupError: no key where one is needed, a bad base URL, or no model and none to be found.
+        ProviderError: a server that does not say which models it has.
         OutputError: the call log cannot be opened.
     """
+    settings = replace(settings, provider=with_model(settings.provider, environment))
     client = make_client(settings.provider, environment)
     own_log = FileCallLog(call_log) if isinstance(call_log, Path) else None
     log: CallLog = MemoryCallLog() if call_log is None or isinstance(call_log, Path) else call_log

@@ -14,9 +14,18 @@ STYLES: tuple[Style, ...] = ("pipeline", "one-shot", "investigator")
 """How a language model works on a case; the first is the default."""
 
 RESULT_FREE = frozenset(
-    {"timeout_seconds", "concurrency", "max_attempts", "first_wait_seconds", "longest_wait_seconds"}
+    {
+        "timeout_seconds",
+        "concurrency",
+        "max_attempts",
+        "first_wait_seconds",
+        "longest_wait_seconds",
+        "stream",
+        "price_input",
+        "price_output",
+    }
 )
-"""Provider settings that decide when an answer comes, never which; a report leaves them out."""
+"""Provider settings that decide when an answer comes and what it costs, never which; a report leaves them out."""
 
 
 @dataclass(frozen=True)
