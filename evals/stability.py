@@ -7,6 +7,7 @@ reports them of its own language-model agent.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.claims import Claim
-from tracescribe.agents.findings import Supernode
+from tracescribe.agents.claims import Claim, SwapClaim
+from tracescribe.agents.findings import Supernode, Verdict
 from tracescribe.evals.judging.rates import Rate
 from tracescribe.tracer.errors import SettingError
 
@@ -32,6 +33,10 @@ AIM_JACCARD, AIM_FLIPS = 0.95, 0.02
 _NAMES = ("claim_id", "statement", "supernode", "supernodes", "source", "destination")
 """Fields of a claim that tell nothing of its content once its supernodes are told by their members."""
 
+_DONOR = ("donor_prompt", "donor_features", "expected_token")
+"""Fields of a swap that the donor decides."""
+
+Tell = Callable[[Claim, Sequence[Supernode]], str]
 AgentOfPass = Callable[[str, int], "InterpretationAgent"]
 """The agent for a prompt and a seed."""
 
@@ -71,16 +76,22 @@ class CaseStability:
 
     Attributes:
         jaccard: mean over pairs of passes, of the features in supernodes that the report stands by.
-        n_common: claims made in every pass.
-        n_partial: claims made in some passes only.
-        flips: claims among the common ones whose verdict is not the same in every pass.
+        n_common: claims made in every pass, word for word.
+        flips: claims among them whose verdict is not the same in every pass.
+        partial: claims made in some passes only.
+        n_subjects: subjects spoken of in every pass: a subject is what a claim says, whatever donor it names.
+        subject_flips: subjects of which not every pass says the same; of several swaps of one supernode, most decide.
+        n_partial_subjects: subjects spoken of in some passes only.
     """
 
     prompt: str
     jaccard: float
     n_common: int
-    n_partial: int
     flips: tuple[Flip, ...]
+    partial: tuple[str, ...]
+    n_subjects: int
+    subject_flips: tuple[Flip, ...]
+    n_partial_subjects: int
 
 
 @dataclass(frozen=True)
@@ -103,8 +114,19 @@ class AgentStability:
     @property
     def partial(self) -> Rate:
         """Claims that are not made in every pass, of all."""
-        partial = sum(case.n_partial for case in self.cases)
+        partial = sum(len(case.partial) for case in self.cases)
         return Rate.of(partial, partial + sum(case.n_common for case in self.cases))
+
+    @property
+    def subject_flips(self) -> Rate:
+        """Subjects spoken of in every pass of which the verdict flips, of all of them."""
+        return Rate.of(sum(len(c.subject_flips) for c in self.cases), sum(c.n_subjects for c in self.cases))
+
+    @property
+    def partial_subjects(self) -> Rate:
+        """Subjects that are not spoken of in every pass, of all."""
+        partial = sum(case.n_partial_subjects for case in self.cases)
+        return Rate.of(partial, partial + sum(case.n_subjects for case in self.cases))
 
 
 @dataclass(frozen=True)
@@ -130,6 +152,8 @@ class Stability:
                     "jaccard": one.jaccard,
                     "flips": one.flips.model_dump(mode="json"),
                     "partial": one.partial.model_dump(mode="json"),
+                    "subject_flips": one.subject_flips.model_dump(mode="json"),
+                    "partial_subjects": one.partial_subjects.model_dump(mode="json"),
                     "cases": [asdict(case) for case in one.cases],
                 }
                 for one in self.agents
@@ -174,29 +198,60 @@ def compare_reports(reports: Sequence[CircuitReport]) -> CaseStability:
     """How much reports on one prompt differ."""
     chosen = [_selected(report) for report in reports]
     pairs = list(combinations(chosen, 2))
-    claims = [_by_content(report) for report in reports]
-    common = [content for content in claims[0] if all(content in one for one in claims)]
-    every = set().union(*claims)
-    flips: list[Flip] = []
-    for content in common:
-        verdicts = [one[content] for one in claims]
-        if len({verdict.outcome for verdict in verdicts}) > 1:
-            flips.append(
-                Flip(
-                    reports[0].prompt,
-                    content,
-                    tuple(verdict.outcome for verdict in verdicts),
-                    tuple(verdict.effect for verdict in verdicts),
-                    tuple(verdict.q_value for verdict in verdicts),
-                )
-            )
+    claims, subjects = _verdicts(reports, content_of), _verdicts(reports, subject_of)
+    flips, n_common, partial = _flips(reports[0].prompt, claims)
+    subject_flips, n_subjects, partial_subjects = _flips(reports[0].prompt, subjects)
     return CaseStability(
         prompt=reports[0].prompt,
         jaccard=sum(_jaccard(a, b) for a, b in pairs) / len(pairs),
-        n_common=len(common),
-        n_partial=len(every) - len(common),
-        flips=tuple(flips),
+        n_common=n_common,
+        flips=flips,
+        partial=partial,
+        n_subjects=n_subjects,
+        subject_flips=subject_flips,
+        n_partial_subjects=len(partial_subjects),
     )
+
+
+def _verdicts(reports: Sequence[CircuitReport], tell: Tell) -> list[dict[str, list[Verdict]]]:
+    """Verdicts by what was claimed, for each report."""
+    found: list[dict[str, list[Verdict]]] = []
+    for report in reports:
+        verdict_of = {verdict.claim_id: verdict for verdict in report.verdicts}
+        here: dict[str, list[Verdict]] = {}
+        for claim in report.claims:
+            here.setdefault(tell(claim, report.supernodes), []).append(verdict_of[claim.claim_id])
+        found.append(here)
+    return found
+
+
+def _flips(
+    prompt: str, passes: Sequence[Mapping[str, Sequence[Verdict]]]
+) -> tuple[tuple[Flip, ...], int, tuple[str, ...]]:
+    """What flips, how much is said in every pass, and what is not."""
+    common = [content for content in passes[0] if all(content in one for one in passes)]
+    partial = sorted(set().union(*passes) - set(common))
+    flips: list[Flip] = []
+    for content in common:
+        outcomes = tuple(_most(one[content]) for one in passes)
+        if len(set(outcomes)) > 1:
+            first = [one[content][0] for one in passes]
+            effects, q_values = tuple(v.effect for v in first), tuple(v.q_value for v in first)
+            flips.append(Flip(prompt, content, outcomes, effects, q_values))
+    return tuple(flips), len(common), tuple(partial)
+
+
+def _most(verdicts: Sequence[Verdict]) -> str:
+    """The outcome of most verdicts; of several that are as many, the first by name."""
+    count = Counter(verdict.outcome for verdict in verdicts)
+    return min(count, key=lambda outcome: (-count[outcome], outcome))
+
+
+def subject_of(claim: Claim, supernodes: Sequence[Supernode]) -> str:
+    """What a claim is about: the same as its content, but for the donor of a swap, which the seed draws."""
+    content = json.loads(content_of(claim, supernodes))
+    dropped = _DONOR if isinstance(claim, SwapClaim) else ()
+    return json.dumps({key: value for key, value in content.items() if key not in dropped}, sort_keys=True)
 
 
 def content_of(claim: Claim, supernodes: Sequence[Supernode]) -> str:
@@ -210,12 +265,6 @@ def content_of(claim: Claim, supernodes: Sequence[Supernode]) -> str:
     if "supernodes" in told:
         content["kept"] = sorted({node for name in told["supernodes"] for node in members[name]})
     return json.dumps(content, sort_keys=True)
-
-
-def _by_content(report: CircuitReport) -> dict[str, Any]:
-    """Verdicts by what was claimed."""
-    verdict_of = {verdict.claim_id: verdict for verdict in report.verdicts}
-    return {content_of(claim, report.supernodes): verdict_of[claim.claim_id] for claim in report.claims}
 
 
 def _selected(report: CircuitReport) -> frozenset[str]:

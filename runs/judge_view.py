@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,9 +51,9 @@ def show_judge_bench(result: JudgeBench, as_json: bool) -> None:
 def _outcomes(title: str, rows: Sequence[KindRates], *, true: bool) -> Table:
     table = Table(box=None, pad_edge=False, title=None)
     table.add_column(title)
-    for column in ("n", "supported", "alone", "refuted", "inconclusive", "untested"):
+    for column in ("n", "supported", "alone", "refuted", "unsure", "untested"):
         table.add_column(column, justify="right")
-    table.add_column("supported, with interval" if true else "wrongly supported, with interval")
+    table.add_column("supported" if true else "wrongly, at most", no_wrap=True)
     for row in rows:
         outcomes = row.outcomes
         table.add_row(
@@ -97,28 +99,33 @@ def show_stability(result: Stability, as_json: bool) -> None:
     table.add_column("agent")
     for column in ("prompts", "passes", "Jaccard of features"):
         table.add_column(column, justify="right")
-    table.add_column("verdicts that flip")
-    table.add_column("claims not in every pass")
+    for column in ("flips, word for word", "flips, donors aside", "not in every pass", "donors aside"):
+        table.add_column(column, justify="right")
     for one in result.agents:
         table.add_row(
             terminal.styled(one.agent),
             str(len(one.cases)),
             str(len(result.seeds)),
             f"{one.jaccard:.3f}",
-            share(one.flips),
-            share(one.partial),
+            *(_short(rate) for rate in (one.flips, one.subject_flips, one.partial, one.partial_subjects)),
         )
-    table.add_row("Circuit Oracle", "1", "5", f"{CIRCUIT_ORACLE_JACCARD:.3f}", f"{CIRCUIT_ORACLE_FLIPS:.1%}", "–")
-    table.add_row("aim, offline", "", "", f"{AIM_JACCARD:.2f}", f"{AIM_FLIPS:.0%}", "")
+    table.add_row("Circuit Oracle", "1", "5", f"{CIRCUIT_ORACLE_JACCARD:.3f}", f"{CIRCUIT_ORACLE_FLIPS:.1%}")
+    table.add_row("aim, offline", "", "", f"{AIM_JACCARD:.2f}", f"{AIM_FLIPS:.0%}")
     console = terminal.stdout()
     console.print(table)
     for one in result.agents:
-        for case in one.cases:
-            for flip in case.flips:
-                told = ", ".join(flip.outcomes)
-                console.print(
-                    terminal.styled(f"{one.agent}: {flip.content} on {case.prompt!r}: {told}"), soft_wrap=True
-                )
+        flips = [flip for case in one.cases for flip in (*case.flips, *case.subject_flips)]
+        for flip in flips[:MAX_SHOWN]:
+            told = ", ".join(flip.outcomes)
+            console.print(terminal.styled(f"{one.agent} on {flip.prompt!r}: {flip.content}: {told}"), soft_wrap=True)
+        kinds = Counter(json.loads(content)["kind"] for case in one.cases for content in case.partial)
+        if kinds:
+            told = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+            console.print(f"{one.agent}: claims that are not in every pass: {told}", soft_wrap=True)
+
+
+def _short(rate: Rate) -> str:
+    return f"{rate.count}/{rate.n}, {rate.count / rate.n:.1%}" if rate.n else "–"
 
 
 def share(rate: Rate) -> str:

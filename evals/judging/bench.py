@@ -65,8 +65,8 @@ class JudgeBenchSettings:
 
     n: int = DEFAULT_N
     seed: int = 0
-    model_prompts: int = 18
-    null_reports: int = 24
+    model_prompts: int = 12
+    null_reports: int = 18
     exchanged_reports: int = 2000
     every: int = 1
 

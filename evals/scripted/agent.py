@@ -13,7 +13,7 @@ from tracescribe.evals.scripted.client import Mind, ScriptedClient
 
 
 def scripted_agent(name: str, mind: Mind, loop: LoopSettings | None = None) -> LoopAgent:
-    """The language-model agent with a scripted model.
+    """The language-model agent with a scripted model; code alone judges its labels.
 
     Args:
         name: of the agent and of the model.
@@ -22,5 +22,5 @@ def scripted_agent(name: str, mind: Mind, loop: LoopSettings | None = None) -> L
     """
     provider = ProviderSettings.of(environment={}, provider="openai", model=name, concurrency=1)
     session = LlmSession(provider, ScriptedClient(mind, name), MemoryCallLog())
-    settings = LlmAgentSettings(provider=provider, name=name)
+    settings = LlmAgentSettings(provider=provider, name=name, judge_labels=False)
     return LoopAgent(PROPOSERS[settings.style](settings, session), loop or LoopSettings())
