@@ -97,7 +97,9 @@ def answers_of_model(
     tools: CaseTools, judge: LabelJudge, jobs: Sequence[JudgeJob], store: EvidenceStore
 ) -> ModelAnswers:
     """Ask a model on many jobs. A job that fails for another reason than the budget has no usable answers."""
-    asked = [(job.label, job.method, job.tasks(store)) for job in jobs]
+    asked: list[tuple[FeatureLabel, Method, Sequence[JudgeTask]]] = [
+        (job.label, job.method, job.tasks(store)) for job in jobs
+    ]
     found: list[Answers | None] = []
     cut_short: str | None = None
     if isinstance(judge, ManyLabelsJudge):

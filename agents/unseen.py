@@ -61,7 +61,7 @@ class UnseenHalf:
         """
         sentences, parts = self._dealt
         fires = self._fires_in(ref)[sentences]
-        return _deal(sentences[fires], part, min_positive), sentences[~fires & (parts == _PARTS.index(part))]
+        return deal(sentences[fires], part, min_positive), sentences[~fires & (parts == _PARTS.index(part))]
 
     def _fires_in(self, ref: FeatureRef) -> BoolArray:
         """By sentence of the corpus, whether a feature fires in it."""
@@ -73,7 +73,8 @@ class UnseenHalf:
 _PARTS: tuple[Part, ...] = ("score", "rescore", "claim")
 
 
-def _deal(positive: IntArray, part: Part, min_positive: int) -> IntArray:
+def deal(positive: IntArray, part: Part, min_positive: int) -> IntArray:
+    """What falls to one part of the sentences in which a feature fires; see `UnseenHalf.pools`."""
     nothing = positive[:0]
     if len(positive) < 2 * min_positive:
         return positive if part == "claim" else nothing

@@ -9,15 +9,18 @@ from tests.agents.conftest import DALLAS
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import Predicate
+from tracescribe.agents.corpus_facts import CorpusFacts
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.label_tests import sample_sentences, score_predicate
 from tracescribe.agents.labels import LabelSettings, best_triggers, label_feature
 from tracescribe.agents.naming import belongs
-from tracescribe.agents.predicates import holds, in_words
+from tracescribe.agents.offline import OfflineProposer
+from tracescribe.agents.predicates import holds, holds_at, in_words
+from tracescribe.agents.survey import make_survey
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.agents.triggers import Firing, previous_triggers, word_triggers
+from tracescribe.agents.unseen import Part, deal
 from tracescribe.tracer.errors import EvidenceError
-from tracescribe.tracer.evidence_store import EvidenceStore
 from tracescribe.tracer.graph import FeatureRef
 
 TOKENS = ("<bos>", "the", "capital", "of", "Texas", "is", "Austin", ".")
@@ -95,56 +98,95 @@ def test_words_belong_to_a_concept_by_where_they_stand(embedded_toolbox: Toolbox
     assert not belongs(tools, "Texas", triggers, "opposite")
 
 
-def store_of(toolbox: Toolbox) -> EvidenceStore:
-    assert toolbox.evidence is not None
-    return toolbox.evidence
+def corpus_of(toolbox: Toolbox) -> CorpusFacts:
+    assert toolbox.corpus is not None
+    return toolbox.corpus
 
 
-def test_scores_and_claims_share_no_sentence(embedded_toolbox: Toolbox) -> None:
-    """Neither with each other nor with the half that labels are made from, for any feature."""
-    store, settings = store_of(embedded_toolbox), ExperimentSettings(n_positive=10**6, n_negative=10**6)
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        Predicate(on="token", words=("Texas", "is", "unheard")),
+        Predicate(on="next", words=("Austin", "is")),
+        Predicate(on="previous", words=("the", "capital"), window=1),
+        Predicate(on="previous", words=("of", "<bos>"), window=8),
+    ],
+)
+def test_a_predicate_holds_in_the_corpus_where_it_holds_in_each_sentence(
+    embedded_toolbox: Toolbox, predicate: Predicate
+) -> None:
+    corpus = corpus_of(embedded_toolbox)
+    store, at = corpus.store, np.arange(2000)
+    expected: list[bool] = []
+    for sentence in range(int(store.token_sentence[1999]) + 1):
+        following = store.texts(store.next_token(sentence))
+        expected += holds(predicate, store.sentence_tokens(sentence), following).tolist()
+    assert holds_at(corpus, predicate, at).tolist() == expected[:2000]
+    assert any(expected)
+
+
+PARTS: tuple[Part, ...] = ("score", "rescore", "claim")
+
+
+def test_the_parts_share_no_sentence(embedded_toolbox: Toolbox) -> None:
+    """Neither with each other nor with the half that labels are made from, for any feature; together they are all."""
+    corpus, n_three = corpus_of(embedded_toolbox), 0
+    store = corpus.store
     labelling = {s for s, test in zip(store.corpus, store.is_test, strict=True) if not test}
-    predicate = Predicate(on="token", words=("the",))
-    compared = 0
-    for feature in store.live(0)[:40]:
+    unseen = {s for s, test in zip(store.corpus, store.is_test, strict=True) if test}
+    for layer in range(len(store.n_features)):
+        for feature in store.live(layer)[:60]:
+            ref = FeatureRef(layer, int(feature))
+            pools = [corpus.unseen.pools(ref, part, 3) for part in PARTS]
+            texts = [{store.corpus[int(s)] for s in np.concatenate(pool)} for pool in pools]
+            assert sum(map(len, texts)) == len(set.union(*texts))
+            assert set.union(*texts) <= unseen and not set.union(*texts) & labelling
+            fires_in = {store.corpus[s] for s in np.unique(store.token_sentence[store.dense(ref) > 0])} & unseen
+            assert {store.corpus[int(s)] for positive, _ in pools for s in positive} == fires_in
+            assert not fires_in & {store.corpus[int(s)] for _, negative in pools for s in negative}
+            n_three += all(len(positive) >= 3 for positive, _ in pools)
+    assert n_three > 30
+
+
+def test_scores_and_claims_are_drawn_from_their_parts(embedded_toolbox: Toolbox) -> None:
+    corpus, settings = corpus_of(embedded_toolbox), ExperimentSettings(n_positive=10**6, n_negative=10**6)
+    predicate, compared = Predicate(on="token", words=("the",)), 0
+    for feature in corpus.store.live(0)[:40]:
         ref, rng = FeatureRef(0, int(feature)), np.random.default_rng(0)
-        try:
-            parts = [
-                {store.corpus[s] for s in sample_sentences(store, ref, predicate, part, settings, rng).sentences}
-                for part in ("score", "claim")
-            ]
-        except EvidenceError:
-            continue
-        assert not parts[0] & parts[1] and not labelling & (parts[0] | parts[1])
-        compared += 1
-    assert compared > 10
+        for part in PARTS:
+            pool = {int(s) for s in np.concatenate(corpus.unseen.pools(ref, part, settings.min_positive))}
+            try:
+                drawn = sample_sentences(corpus, ref, predicate, part, settings, rng)
+            except EvidenceError:
+                continue
+            assert set(drawn.sentences) == pool
+            of_sentence = {int(corpus.store.token_sentence[t]) for t in drawn.token}
+            assert of_sentence == pool and (corpus.store.token_position[drawn.token] > 0).all()
+            compared += 1
+    assert compared > 30
 
 
-def test_a_rare_feature_is_kept_for_its_claim(embedded_toolbox: Toolbox) -> None:
-    store, settings = store_of(embedded_toolbox), ExperimentSettings()
-    predicate = Predicate(on="token", words=("the",))
-    for feature in store.live(2):
-        ref = FeatureRef(2, int(feature))
-        firing = {store.corpus[s] for s in store.token_sentence[np.flatnonzero(store.dense(ref))] if store.is_test[s]}
-        if settings.min_positive <= len(firing) < 2 * settings.min_positive:
-            with pytest.raises(EvidenceError, match="fires in 0"):
-                sample_sentences(store, ref, predicate, "score", settings, np.random.default_rng(0))
-            drawn = sample_sentences(store, ref, predicate, "claim", settings, np.random.default_rng(0))
-            assert firing <= {store.corpus[s] for s in drawn.sentences}
-            return
-    pytest.skip("every live feature of layer 2 fires in enough unseen sentences")
+@pytest.mark.parametrize(
+    ("n_firing", "sizes"), [(5, (0, 0, 5)), (6, (3, 0, 3)), (10, (5, 0, 5)), (11, (3, 3, 5)), (40, (10, 10, 20))]
+)
+def test_rare_features_are_kept_for_their_claims(n_firing: int, sizes: tuple[int, ...]) -> None:
+    positive = np.arange(n_firing)
+    parts = [deal(positive, part, 3).tolist() for part in PARTS]
+    assert tuple(map(len, parts)) == sizes
+    assert sorted(number for part in parts for number in part) == positive.tolist()
 
 
 def test_a_score_is_that_of_its_predicate(embedded_toolbox: Toolbox) -> None:
     """A predicate made from the very tokens that a feature fires on scores 1 where firing is a matter of the word."""
-    store = store_of(embedded_toolbox)
+    corpus = corpus_of(embedded_toolbox)
+    store = corpus.store
     capital = next(i for i, text in store.token_texts.items() if text == "capital")
     at = np.flatnonzero(store.token_ids == capital)
     ref = FeatureRef(0, max(range(store.n_features[0]), key=lambda f: float(store.dense(FeatureRef(0, f))[at].mean())))
     right = Predicate(on="token", words=("capital",))
     wrong = Predicate(on="token", words=("bird",))
     scores = [
-        score_predicate(store, ref, predicate, ExperimentSettings(), np.random.default_rng(0))
+        score_predicate(corpus, ref, predicate, "score", ExperimentSettings(), np.random.default_rng(0))
         for predicate in (right, wrong)
     ]
     assert scores[0].f1 > 0.95 and scores[0].auc > 0.95
@@ -154,7 +196,8 @@ def test_a_score_is_that_of_its_predicate(embedded_toolbox: Toolbox) -> None:
 
 
 def test_too_few_sentences_give_no_score(embedded_toolbox: Toolbox) -> None:
-    store = store_of(embedded_toolbox)
+    corpus = corpus_of(embedded_toolbox)
+    store = corpus.store
     silent = next(
         FeatureRef(layer, f)
         for layer in range(len(store.n_features))
@@ -163,4 +206,22 @@ def test_too_few_sentences_give_no_score(embedded_toolbox: Toolbox) -> None:
     )
     with pytest.raises(EvidenceError, match="fires in 0"):
         predicate = Predicate(on="token", words=("the",))
-        score_predicate(store, silent, predicate, ExperimentSettings(), np.random.default_rng(0))
+        score_predicate(corpus, silent, predicate, "score", ExperimentSettings(), np.random.default_rng(0))
+
+
+def test_a_word_list_that_is_cut_short_counts_only_the_words_that_are_kept() -> None:
+    tokens = [1] * 10 + [2] * 10 + [3] * 10 + [4] * 70
+    found = word_triggers(firing(tokens, [0] * 100, [0] * 100, [1.0] * 30 + [0.0] * 70), "token", 5, 2, 0.0)
+    assert found.words == (1, 2)
+    assert found.f1 == pytest.approx(1.0)
+    assert found.kept_f1 == pytest.approx(2 * 20 / (20 + 30))
+
+
+def test_where_a_feature_stands_in_this_prompt_is_told_beside_its_label(embedded_toolbox: Toolbox) -> None:
+    tools = embedded_toolbox.open(InterpretationCase("x", prompt=DALLAS), Budget())
+    labels = OfflineProposer().label(tools, make_survey(tools)).items
+    here = {label.text: label.here for label in labels}
+    assert here["Texas"] == "at 'Dallas': from 'Dallas', towards 'Austin'"
+    assert "at 'is': from " in here["say Austin"] and here["say Austin"].endswith("towards 'Austin'")
+    reads = {label.text: label.reads for label in labels}
+    assert reads["Texas"] == "input" and reads["say Austin"] == "output"
