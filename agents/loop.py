@@ -76,7 +76,7 @@ class LoopAgent:
             RunLockedError: another process works in the store.
             RunMismatchError: the store holds an unfinished run of something else.
             RunDamagedError: the store's files cannot be read.
-            RegistrationError: the store's registry log is damaged, or does not fit its checkpoints.
+            RegistryLogError: the store's registry log is damaged, or does not fit its checkpoints.
         """
         clock = StepClock(progress)
         with store.open() if store is not None else nullcontext() as run:

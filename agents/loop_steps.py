@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tracescribe.agents.agent import Findings, Progress, Proposal, Proposer
 from tracescribe.agents.loop_graph import STEPS, Step
 from tracescribe.agents.loop_settings import LoopSettings
+from tracescribe.agents.registration import RegistryLogError
 from tracescribe.agents.report import StepFailure, Stopped
 from tracescribe.agents.state import LoopState, LoopUpdate
 from tracescribe.agents.stopping import needed_supernodes, new_claims, stop_before_revision
-from tracescribe.tracer.errors import BudgetExceededError, RegistrationError, WorkError
+from tracescribe.tracer.errors import BudgetExceededError, WorkError
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -102,8 +103,8 @@ class LoopSteps:
                 except BudgetExceededError as error:
                     found("cut short")
                     update = LoopUpdate(cut_short=str(error), pending=())
-                except RegistrationError:
-                    raise  # a log that does not fit is never a mere failure of a step
+                except RegistryLogError:
+                    raise  # never a mere failure of a step: what is on disk is not this run's
                 except WorkError as error:
                     if name in VITAL:
                         raise

@@ -17,6 +17,10 @@ FIRST_PREVIOUS = "0" * 64
 Event = Literal["defined", "registered", "planned", "measured"]
 
 
+class RegistryLogError(RegistrationError):
+    """A registry log on disk that was damaged or changed, or that belongs to another run than the one that goes on."""
+
+
 class Registration(Frozen):
     """One entry of the append-only claim registry; entries are hash-chained.
 

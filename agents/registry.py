@@ -13,7 +13,14 @@ from collections.abc import Callable, Sequence
 
 from tracescribe.agents.claims import Claim, claim_sha256, supernodes_of
 from tracescribe.agents.findings import ExperimentPlan, Measurement, Supernode, supernode_sha256
-from tracescribe.agents.registration import FIRST_PREVIOUS, Event, Registration, chain_sha256, verify_chain
+from tracescribe.agents.registration import (
+    FIRST_PREVIOUS,
+    Event,
+    Registration,
+    RegistryLogError,
+    chain_sha256,
+    verify_chain,
+)
 from tracescribe.agents.registry_log import (
     LogLine,
     RegistryLog,
@@ -43,12 +50,15 @@ class ClaimRegistry:
             earlier: the lines that `log` holds.
 
         Raises:
-            RegistrationError: the lines are not a whole chain, or one's content is not what its entry fixed.
+            RegistryLogError: the lines are not a whole chain, or one's content is not what its entry fixed.
         """
-        verify_chain([line.entry for line in earlier])
+        try:
+            verify_chain([line.entry for line in earlier])
+        except RegistrationError as error:
+            raise RegistryLogError(f"{error}; {START_AGAIN}") from error
         for number, line in enumerate(earlier):
             if line.body_sha256() != (line.entry.event, line.entry.sha256):
-                raise RegistrationError(
+                raise RegistryLogError(
                     f"registry line {number} ({line.entry.event} {line.entry.subject}) does not hold what its entry fixed: "
                     f"the log was changed after it was written; {START_AGAIN}"
                 )
@@ -58,6 +68,7 @@ class ClaimRegistry:
         self._fixed: dict[tuple[Event, str], str] = {(e.event, e.subject): e.sha256 for e in self._entries}
         self._earlier = {(line.entry.event, line.entry.subject): line for line in earlier}
         self._unconfirmed: set[tuple[Event, str]] = set()
+        self._settled = True
 
     @property
     def entries(self) -> tuple[Registration, ...]:
@@ -71,17 +82,27 @@ class ClaimRegistry:
             length=len(self._entries), chain=self._entries[-1].chain if self._entries else FIRST_PREVIOUS
         )
 
+    def settle(self) -> None:
+        """Have every entry on the disk before a checkpoint speaks of it.
+
+        Raises:
+            OutputError: the log cannot be written.
+        """
+        if self._log is not None and not self._settled:
+            self._log.sync()
+        self._settled = True
+
     def go_on_from(self, mark: RegistryMark) -> None:
         """Go on from a checkpoint: what the log holds beyond it was done by a process that died before the next one.
 
         Raises:
-            RegistrationError: the log is shorter than at the checkpoint, or another.
+            RegistryLogError: the log is shorter than at the checkpoint, or another.
         """
         chain = FIRST_PREVIOUS
         if 0 < mark.length <= len(self._entries):
             chain = self._entries[mark.length - 1].chain
         if mark.length > len(self._entries) or chain != mark.chain:
-            raise RegistrationError(
+            raise RegistryLogError(
                 f"the registry log does not fit the checkpoint: it holds {len(self._entries)} entries, the checkpoint "
                 f"knows {mark.length} ending in {mark.chain[:12]}; {START_AGAIN}"
             )
@@ -91,7 +112,7 @@ class ClaimRegistry:
         """Plan and measurement of an experiment that an earlier process ran after its last checkpoint; None if none did.
 
         Raises:
-            RegistrationError: the log tells another claim under this id.
+            RegistryLogError: the log tells another claim under this id.
         """
         planned, measured = ("planned", claim.claim_id), ("measured", claim.claim_id)
         if measured not in self._unconfirmed or planned not in self._earlier:
@@ -99,7 +120,7 @@ class ClaimRegistry:
         plan, result = self._earlier["planned", claim.claim_id].plan, self._earlier["measured", claim.claim_id]
         assert plan is not None and result.measurement is not None  # as checked when the registry was made
         if self._fixed.get(("registered", claim.claim_id)) != claim_sha256(claim):
-            raise RegistrationError(
+            raise RegistryLogError(
                 f"the registry log has measured another claim {claim.claim_id}; it belongs to another run: {START_AGAIN}"
             )
         self._unconfirmed -= {("planned", claim.claim_id), ("measured", claim.claim_id)}
@@ -171,7 +192,7 @@ class ClaimRegistry:
         if key not in self._unconfirmed:
             raise RegistrationError(f"claim {subject} was {event} before; the registry is append-only, use a new id")
         if self._fixed[key] != sha256:
-            raise RegistrationError(
+            raise RegistryLogError(
                 f"the registry log says that claim {subject} was {event} in another form than now: the log does not fit "
                 f"this run; {START_AGAIN}"
             )
@@ -202,5 +223,6 @@ class ClaimRegistry:
                 entry=entry, supernode=supernode, claim=claim, plan=plan, measurement=measurement, spent=spent
             )
             self._log.append(line, lasting=event == "planned")
+            self._settled = event == "planned"
         self._fixed[event, subject] = sha256
         self._entries.append(entry)

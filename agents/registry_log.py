@@ -64,6 +64,14 @@ class RegistryLog(Protocol):
         """
         ...
 
+    def sync(self) -> None:
+        """Have every line so far on the disk when this returns.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        ...
+
 
 class RegistryMark(Frozen):
     """How far a registry had come.

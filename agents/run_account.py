@@ -55,7 +55,8 @@ class RunAccount:
         registry.spent = self._spent_since
 
     def snapshot(self) -> ToolsSnapshot:
-        """Everything that a run needs to go on in another process."""
+        """Everything that a run needs to go on in another process; what it says of the registry is on the disk then."""
+        self.registry.settle()
         return ToolsSnapshot(
             meter=self.meter.snapshot(),
             claims=self._claims,
@@ -72,7 +73,7 @@ class RunAccount:
             seconds: that the run had lasted when it died, if more than the snapshot tells.
 
         Raises:
-            RegistrationError: the registry does not fit the snapshot.
+            RegistryLogError: the registry does not fit the snapshot.
         """
         self.registry.go_on_from(snapshot.registry)
         lasted = max(seconds, snapshot.meter.seconds) + self.meter.seconds
@@ -86,7 +87,7 @@ class RunAccount:
         """Plan and measurement of a claim's experiment if a process that died has run it; it is paid for as it was then.
 
         Raises:
-            RegistrationError: the log tells of another claim with this id.
+            RegistryLogError: the log tells of another claim with this id.
         """
         found = self.registry.recall(claim)
         if found is None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tracescribe.agents.registration import RegistryLogError
 from tracescribe.agents.registry import START_AGAIN
 from tracescribe.agents.registry_log import LogLine
-from tracescribe.tracer.errors import OutputError, RegistrationError
+from tracescribe.tracer.errors import OutputError
 
 TORN_SUFFIX = ".torn"
 """Where a torn last line is put aside, beside the log."""
@@ -32,7 +33,7 @@ class RegistryFile:
 
         Raises:
             OutputError: the file cannot be read or made.
-            RegistrationError: a line before the last cannot be read.
+            RegistryLogError: a line before the last cannot be read.
         """
         self.path = path
         try:
@@ -50,27 +51,34 @@ class RegistryFile:
         Raises:
             OutputError: it cannot be written.
         """
-        content = line.model_dump(mode="json", exclude_none=False)
-        content = {name: value for name, value in content.items() if value is not None}
+        content = {name: value for name, value in line.model_dump(mode="json").items() if value is not None}
         text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
         try:
             written = os.write(self._descriptor, text.encode())
             if lasting:
                 os.fsync(self._descriptor)
         except OSError as error:
-            raise OutputError(
-                f"cannot write the registry log {self.path}: {error.strerror}; free some space"
-            ) from error
+            raise self._unwritable(error.strerror) from error
         if written != len(text):
-            raise OutputError(f"cannot write the registry log {self.path}: the disk is full; free some space")
+            raise self._unwritable("the disk is full")
 
     def sync(self) -> None:
-        """Have every line so far on the disk when this returns."""
-        os.fsync(self._descriptor)
+        """Have every line so far on the disk when this returns.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._unwritable(error.strerror) from error
 
     def close(self) -> None:
         """Close the file; nothing can be written afterwards."""
         os.close(self._descriptor)
+
+    def _unwritable(self, why: str | None) -> OutputError:
+        return OutputError(f"cannot write the registry log {self.path}: {why}; free some space")
 
     def _read(self, content: bytes) -> tuple[LogLine, ...]:
         whole, _, rest = content.rpartition(b"\n")
@@ -83,7 +91,7 @@ class RegistryFile:
         try:
             return LogLine.model_validate_json(text)
         except ValidationError as error:
-            raise RegistrationError(
+            raise RegistryLogError(
                 f"line {number + 1} of the registry log {self.path} cannot be read: {error.errors()[0]['msg'][:200]}; "
                 f"the file was damaged: {START_AGAIN}"
             ) from error

@@ -178,7 +178,7 @@ class OpenRun:
         """The claim registry as the run left it; every further entry is written to its log.
 
         Raises:
-            RegistrationError: the log was damaged or changed.
+            RegistryLogError: the log was damaged or changed.
         """
         from tracescribe.agents.durable.registry_file import RegistryFile
         from tracescribe.agents.registry import ClaimRegistry

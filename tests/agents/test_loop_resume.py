@@ -19,13 +19,15 @@ from tracescribe.agents.claims import Claim, NecessityClaim
 from tracescribe.agents.durable.errors import RunDamagedError, RunMismatchError
 from tracescribe.agents.durable.registry_file import RegistryFile
 from tracescribe.agents.durable.run_store import RunStore
-from tracescribe.agents.findings import FeatureLabel, Supernode
+from tracescribe.agents.findings import ExperimentPlan, FeatureLabel, Measurement, Supernode
 from tracescribe.agents.loop import STEPS, LoopAgent, LoopSettings, graph_drawing
 from tracescribe.agents.offline import OfflineProposer, offline_agent
+from tracescribe.agents.registration import RegistryLogError
+from tracescribe.agents.registry import ClaimRegistry
 from tracescribe.agents.registry_log import LogLine
 from tracescribe.agents.report import CircuitReport, validate_report
 from tracescribe.agents.survey import Survey
-from tracescribe.tracer.errors import InterventionError, RegistrationError
+from tracescribe.tracer.errors import InterventionError
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -151,7 +153,14 @@ def test_killed_after_every_line_of_the_registry(
         write(log, line, lasting=lasting)
         raise KilledError
 
+    measured, measure = list[str](), ClaimRegistry.measure
+
+    def note_and_measure(registry: ClaimRegistry, plan: ExperimentPlan, measurement: Measurement) -> None:
+        measured.append(plan.claim_id)
+        measure(registry, plan, measurement)
+
     monkeypatch.setattr(RegistryFile, "append", write_and_die)
+    monkeypatch.setattr(ClaimRegistry, "measure", note_and_measure)
     store, kills = RunStore(tmp_path), 0
     while True:
         try:
@@ -162,6 +171,7 @@ def test_killed_after_every_line_of_the_registry(
         break
     assert timeless(report) == undisturbed
     assert kills == len(report.registry)
+    assert sorted(measured) == sorted(plan.claim_id for plan in report.plans)
     lines = (tmp_path / "registry.jsonl").read_text().splitlines()
     told = [json.loads(line)["entry"] for line in lines]
     assert told == [entry.model_dump(mode="json") for entry in report.registry]
@@ -195,7 +205,7 @@ def test_a_run_of_something_else_is_refused(
 def test_a_log_that_lost_lines_is_refused(embedded_toolbox: Toolbox, half_done: RunStore) -> None:
     path = half_done.folder / "registry.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    with pytest.raises(RegistrationError, match="does not fit the checkpoint: .* start again with --fresh"):
+    with pytest.raises(RegistryLogError, match="does not fit the checkpoint: .* start again with --fresh"):
         AGENT.interpret(CASE, embedded_toolbox, Budget(), store=half_done)
     half_done.fresh()
     AGENT.interpret(CASE, embedded_toolbox, Budget(experiments=0), store=half_done)
