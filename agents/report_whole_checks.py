@@ -50,8 +50,8 @@ def _circuit_faults(report: CircuitReport) -> list[str]:
     if circuit is None:
         return []
     faults: list[str] = []
-    if not report.tested:
-        faults.append("the circuit as a whole has effects in a report that says nothing was tested")
+    if report.stopped is not None and report.stopped.reason == "untestable":
+        faults.append("the circuit as a whole has effects in a report that says nothing could be tested")
     standing = standing_features(report.supernodes)
     if circuit.n_features != len(standing):
         faults.append(

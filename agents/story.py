@@ -13,6 +13,7 @@ from tracescribe.agents.claims import (
     SufficiencyClaim,
     SwapClaim,
 )
+from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import Supernode
 from tracescribe.agents.phrases import Phrase, count, percent, phrase, probability, sentence
 from tracescribe.agents.report_model import CircuitReport, Sentence, StopReason
@@ -103,15 +104,25 @@ def _sufficiency(teller: Teller, claim: SufficiencyClaim) -> Sentence:
         case "refuted":
             ending = ": not supported that this is enough."
         case _:
-            ending = f": undecided whether this is enough, since {_why_open(teller, claim)}."
+            ending = f": undecided whether this is enough, since {_why_open(teller, [claim])}."
     return _sentence(phrase(told, ending), [claim])
 
 
-def _why_open(teller: Teller, claim: Claim) -> str:
-    verdict = teller.verdict(claim)
+def _why_open(teller: Teller, claims: Sequence[Claim]) -> str:
+    """Why claims are undecided, each reason once."""
+    return ", or ".join(dict.fromkeys(_one_reason(teller, claim) for claim in claims))
+
+
+def _one_reason(teller: Teller, claim: Claim) -> str:
+    verdict, plan = teller.verdict(claim), teller.plan(claim)
     if verdict.threshold is not None and verdict.effect is not None and verdict.effect < verdict.threshold:
         return "it is less than was claimed"
-    return "random changes of the same size do not fall clearly behind, or are too few"
+    least, alpha = (plan.rule.min_controls if plan.rule else MIN_CONTROLS, plan.alpha) if plan else (MIN_CONTROLS, 0.0)
+    if verdict.n_controls < least:
+        return "there are too few random changes to compare with"
+    if verdict.q_value is None or verdict.q_value > alpha:
+        return "random changes of the same size do not fall clearly behind"
+    return "it does not grow with the dose"
 
 
 def _whole(teller: Teller, claims: Sequence[Claim]) -> list[Sentence]:
@@ -124,9 +135,16 @@ def _whole(teller: Teller, claims: Sequence[Claim]) -> list[Sentence]:
     def chance(name: str, p: float | None, random: Sequence[float]) -> Phrase:
         n = count(len(random), f"/circuit/random_{name}")
         if p is None:
-            return phrase(" (too few random circuits of its size to compare with: ", n, ")")
+            return phrase(" (too few random circuits to compare with: ", n, ")")
         return phrase(" (p ", probability(p, f"/circuit/{name}_p"), " among ", n, " random circuits of its size)")
 
+    if circuit.n_features >= circuit.n_active:
+        n = count(circuit.n_active, "/circuit/n_active")
+        said = phrase(
+            "The circuit holds every feature that fires in this prompt (", n, "), so it carries the answer by itself"
+        )
+        by_chance = chance("sufficiency", circuit.sufficiency_p, circuit.random_sufficiency)
+        return [_sentence(phrase(said, by_chance, "."), claims)]
     alone = phrase(
         "The circuit, ", count(circuit.n_features, "/circuit/n_features"),
         " feature" if circuit.n_features == 1 else " features", " in all, keeps ",
@@ -162,7 +180,7 @@ def _about(teller: Teller, supernode: Supernode, claims: Sequence[Claim], place:
             if outcome == "supported":
                 said = phrase(said, _strength(teller, mine))
             if outcome == "inconclusive":
-                said = phrase(said, f"; {_why_open(teller, mine[0])}")
+                said = phrase(said, f"; {_why_open(teller, mine)}")
             sentences.append(_sentence(phrase(opening, said, "" if outcome == "untested" else "."), mine))
             if outcome == "supported":
                 sentences += [_sentence(more, [claim]) for claim in mine for more in more_of(teller, claim)]
@@ -212,7 +230,7 @@ def _edge(teller: Teller, claim: EdgeClaim) -> Sentence:
         case "refuted":
             said = phrase(f"Not supported that {drives}: ", told, ".")
         case _:
-            said = phrase(f"Undecided whether {drives}: ", told, f"; {_why_open(teller, claim)}.")
+            said = phrase(f"Undecided whether {drives}: ", told, f"; {_why_open(teller, [claim])}.")
     return _sentence(said, [claim])
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from tracescribe.agents.claims import Claim
-from tracescribe.agents.findings import Measurement, Verdict
+from tracescribe.agents.findings import ExperimentPlan, Measurement, Verdict
 from tracescribe.agents.phrases import Piece, amount, probability
 from tracescribe.agents.report_model import CircuitReport
 
@@ -35,6 +35,10 @@ class Teller:
     def verdict(self, claim: Claim) -> Verdict:
         """A claim's verdict."""
         return self.report.verdicts[self._verdict_at[claim.claim_id]]
+
+    def plan(self, claim: Claim) -> ExperimentPlan | None:
+        """A claim's plan; None where it was never planned."""
+        return next((plan for plan in self.report.plans if plan.claim_id == claim.claim_id), None)
 
     def measurement(self, claim: Claim) -> Measurement | None:
         """A claim's measurement; None where there is none."""

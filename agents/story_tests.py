@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracescribe.agents.claims import Claim, NecessityClaim, SteeringClaim, SwapClaim
+from tracescribe.agents.findings import DosePoint, Measurement
 from tracescribe.agents.phrases import Phrase, amount, count, joined, percent, phrase
 from tracescribe.agents.story_telling import Teller
 
@@ -36,7 +37,7 @@ def _tell_one(teller: Teller, claim: Claim) -> Phrase:
             times = amount(claim.multiplier, teller.at_claim(claim, "multiplier"))
             return phrase("multiplying it by ", times, " moves ", _moved(teller, claim, claim.expected_token))
         case SwapClaim():
-            return phrase("in its place, what the model holds for ", _swapped(teller, claim))
+            return phrase("in its place, what the model holds for ", _swapped(teller, claim, " moves "))
         case _:
             return (f"'{claim.statement}'",)
 
@@ -58,11 +59,11 @@ def _moved(teller: Teller, claim: Claim, token: str) -> Phrase:
     return moved
 
 
-def _swapped(teller: Teller, claim: SwapClaim) -> Phrase:
+def _swapped(teller: Teller, claim: SwapClaim, moves: str) -> Phrase:
     donor = _difference(teller.report.prompt, claim.donor_prompt)
     moved = _moved(teller, claim, claim.expected_token)
     top = teller.text_detail(claim, "top_token_after")
-    told = phrase(f"{donor} moves ", moved)
+    told = phrase(donor, moves, moved)
     return told if top in (claim.expected_token.strip(), "?") else phrase(told, f" (the answer becomes '{top}')")
 
 
@@ -70,7 +71,7 @@ def _tell_swaps(teller: Teller, claims: Sequence[SwapClaim], place: str) -> Phra
     """Several swaps of one outcome: how many, and what the one with the largest effect did."""
     first = max(claims, key=lambda claim: teller.verdict(claim).effect or 0.0)
     n = count(len(claims), place)
-    return phrase("the strongest of ", n, " swaps, with what the model holds for ", _swapped(teller, first))
+    return phrase("the strongest of ", n, " swaps, with what the model holds for ", _swapped(teller, first, ", moves "))
 
 
 def _difference(prompt: str, donor: str) -> str:
@@ -80,6 +81,14 @@ def _difference(prompt: str, donor: str) -> str:
     return " ".join(f"'{word}'" for word in words) if words else f"the prompt '{donor}'"
 
 
+def _smaller(claim: SteeringClaim, measurement: Measurement) -> list[tuple[int, DosePoint]]:
+    """Doses between none and the claim's own, the smallest first, with their places; a few of them."""
+    own = claim.multiplier - 1.0
+    found = [(at, dose) for at, dose in enumerate(measurement.doses) if 0.0 < (dose.multiplier - 1.0) / own < 1.0]
+    found.sort(key=lambda item: abs(item[1].multiplier - 1.0))
+    return found[:: max(1, -(-len(found) // MAX_DOSES_TOLD))]
+
+
 def more_of(teller: Teller, claim: Claim) -> list[Phrase]:
     """What a supported claim's measurement tells besides: the effect of smaller doses, and in other wordings."""
     measurement = teller.measurement(claim)
@@ -87,14 +96,14 @@ def more_of(teller: Teller, claim: Claim) -> list[Phrase]:
         return []
     told: list[Phrase] = []
     unit = UNITS.get(claim.kind, "")
-    doses = [(at, dose) for at, dose in enumerate(measurement.doses) if dose.multiplier != 1.0]
+    doses = _smaller(claim, measurement) if isinstance(claim, SteeringClaim) else []
     if doses:
         parts = [
             phrase(
-                amount(dose.effect, teller.at_measurement(claim, f"doses/{at}/effect")), unit, " at ",
-                amount(dose.multiplier, teller.at_measurement(claim, f"doses/{at}/multiplier")), " times",
+                amount(dose.effect, teller.at_measurement(claim, f"doses/{at}/effect")), unit, " at a factor of ",
+                amount(dose.multiplier, teller.at_measurement(claim, f"doses/{at}/multiplier")),
             )
-            for at, dose in doses[-MAX_DOSES_TOLD:]
+            for at, dose in doses
         ]  # fmt: skip
         told.append(phrase("On the way there, the effect is ", joined(parts, ", ", " and "), "."))
     interval = measurement.paraphrase_interval

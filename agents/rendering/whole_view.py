@@ -36,15 +36,17 @@ class SwapView:
 
 @dataclass(frozen=True)
 class WholeView:
-    """The circuit as a whole."""
+    """The circuit as a whole; `is_everything` where no feature that fires is outside it."""
 
     size: str
     lead: str
     effects: tuple[EffectView, ...]
     rows: tuple[Row, ...]
+    is_everything: bool
 
 
 def _beside(p: float | None, random: tuple[float, ...]) -> str:
+    """A measure of the random circuits, and how often they do as much."""
     if not random:
         return "no random circuit of this size exists"
     told = f"mean of {numbers.counted(len(random), 'random circuit')} of its size: {numbers.percent(sum(random) / len(random))}"
@@ -76,9 +78,15 @@ def whole_view(circuit: CircuitEffect | None) -> WholeView | None:
             ),
         ),
         rows=(
+            *(
+                (Row("Random circuits matched on", ", ".join(map(visible_text, circuit.matched_on))),)
+                if circuit.matched_on
+                else ()
+            ),
             Row("Lead in the untouched model", f"{numbers.number(circuit.logit_difference)} logits"),
             Row("Lead with every feature switched off", f"{numbers.number(circuit.logit_difference_empty)} logits"),
         ),
+        is_everything=circuit.n_features >= circuit.n_active,
     )
 
 

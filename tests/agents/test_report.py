@@ -237,7 +237,6 @@ def test_what_is_said_of_the_whole_must_fit_the_claims(dallas_report: CircuitRep
             "does not follow from their verdicts",
         ),
         ({"swaps": (*report.swaps, report.swaps[0])}, "summed up twice"),
-        ({"tested": False}, "nothing was tested"),
         ({"stopped": Stopped(reason="untestable", detail="", rounds=0)}, "but experiments were run"),
         ({"stopped": Stopped(reason="complete", detail="", rounds=0), "circuit": None}, "does not carry the answer"),
         ({"stopped": Stopped(reason="nothing new", detail="", rounds=0), "cut_short": "no money"}, "was cut short"),

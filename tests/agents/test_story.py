@@ -9,14 +9,15 @@ import pytest
 
 from tracescribe.agents.assembly import mark_rejected
 from tracescribe.agents.claims import LabelClaim
-from tracescribe.agents.findings import Outcome
+from tracescribe.agents.findings import CircuitEffect, Outcome
 from tracescribe.agents.phrases import amount, percent, phrase, probability, sentence
 from tracescribe.agents.report import CircuitReport, Sentence
 from tracescribe.agents.report_numbers import tells, value_at
+from tracescribe.agents.report_story_checks import story_faults
 from tracescribe.agents.story import STOP_WORDS, tell_story
 from tracescribe.agents.swap_summary import swap_summaries
 
-OF_THE_WHOLE = re.compile(r"The model goes on with|The circuit,|Without it,|The agent stopped")
+OF_THE_WHOLE = re.compile(r"The model goes on with|The circuit|Without it,|The agent stopped")
 """What the model said, what the circuit does as a whole and why the agent stopped are facts, whatever becomes of claims."""
 WORDS: dict[Outcome, tuple[str, ...]] = {
     "refuted": ("Not supported", "not supported"),
@@ -96,6 +97,39 @@ def test_why_the_agent_stopped_is_told(dallas_report: CircuitReport, reason: str
     stopped = dallas_report.stopped.model_copy(update={"reason": reason, "rounds": 1})
     last = tell_story(dallas_report.model_copy(update={"stopped": stopped}))[-1]
     assert last.text == f"The agent stopped after 1 round of revision: {STOP_WORDS[stopped.reason]}."
+
+
+def test_the_whole_circuit_is_told_beside_random_ones(dallas_report: CircuitReport) -> None:
+    circuit = CircuitEffect(
+        target="Austin", foil="x", n_features=3, n_active=9, sufficiency=0.912, necessity=-0.04, random_sufficiency=(0.1,) * 99,
+        sufficiency_p=0.01, random_necessity=(0.1,) * 4, logit_difference=5.0, logit_difference_empty=0.0,
+    )  # fmt: skip
+    report = dallas_report.model_copy(update={"circuit": circuit})
+    text = " ".join(each.text for each in tell_story(report))
+    assert (
+        "The circuit, 3 features in all, keeps 91% of the lead of 'Austin' over 'x' by itself (p .010 among 99 " in text
+    )
+    assert "Without it, -4% of that lead is lost (too few random circuits to compare with: 4)." in text
+    assert not story_faults(report.model_copy(update={"summary": tell_story(report)}))
+    every = report.model_copy(update={"circuit": circuit.model_copy(update={"n_active": 3})})
+    assert any("The circuit holds every feature that fires in this prompt (3)" in s.text for s in tell_story(every))
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        ({"effect": 0.5}, "it is less than was claimed"),
+        ({"n_controls": 3}, "there are too few random changes"),
+        ({"q_value": 0.2}, "random changes of the same size do not fall clearly behind"),
+        ({}, "it does not grow with the dose"),
+    ],
+)
+def test_why_a_claim_is_undecided_is_told(dallas_report: CircuitReport, update: dict[str, object], words: str) -> None:
+    first, *rest = dallas_report.verdicts
+    verdict = first.model_copy(update={"outcome": "inconclusive", **update})
+    sentences = tell_story(dallas_report.model_copy(update={"verdicts": (verdict, *rest)}))
+    (undecided,) = [each.text for each in sentences if each.text.startswith("Undecided")]
+    assert words in undecided
 
 
 def test_numbers_are_written_so_that_they_can_be_read_back() -> None:

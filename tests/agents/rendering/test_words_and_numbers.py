@@ -80,7 +80,7 @@ def test_long_texts_are_wrapped_and_cut() -> None:
 
 def test_strip_plot_places_everything_on_one_scale() -> None:
     plot = strip_plot(0.9, 0.5, [0.0, 0.01, 0.02, 0.95])
-    assert plot is not None and plot.effect_x is not None
+    assert plot is not None and plot.effect_x is not None and plot.threshold_x is not None
     assert plot.zero_x < plot.threshold_x < plot.effect_x < max(x for x, _ in plot.dots) <= WIDTH
     assert len(set(plot.dots)) == 4
     assert plot.description == "tested 0.900, needed 0.500; 1 of 4 control sets did as much or more"
