@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +22,9 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 MAX_FAULTS_SHOWN = 8
 """Validation errors shown in a repair; the first few name the cause."""
+MAX_PARTS = 16
+"""JSON objects that are looked at in one answer; more are no answer."""
+_THOUGHTS = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 MAX_WORDS_SHOWN = 800
 """Characters of a model's words, or of what is wrong with them, in a message."""
 
@@ -42,13 +48,17 @@ def parse_answer(completion: Completion, answer_type: type[Answer]) -> Answer:
         )
     if not text:
         raise EmptyAnswerError("the answer holds no text; expected one JSON object")
-    try:
-        return answer_type.model_validate_json(_json_part(text))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}" for fault in error.errors()]
-        raise MalformedAnswerError(
-            f"the answer does not fit {answer_type.__name__}: {_one_line('; '.join(faults[:MAX_FAULTS_SHOWN]))}"
-        ) from None
+    first_error: ValidationError | None = None
+    for part in _json_parts(text):
+        try:
+            return answer_type.model_validate_json(part)
+        except ValidationError as error:
+            first_error = first_error or error
+    assert first_error is not None
+    faults = [f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}" for fault in first_error.errors()]
+    raise MalformedAnswerError(
+        f"the answer does not fit {answer_type.__name__}: {_one_line('; '.join(faults[:MAX_FAULTS_SHOWN]))}"
+    )
 
 
 def _one_line(text: str) -> str:
@@ -56,7 +66,21 @@ def _one_line(text: str) -> str:
     return visible(" ".join(text.split()))[:MAX_WORDS_SHOWN]
 
 
-def _json_part(text: str) -> str:
-    """The JSON object within an answer: models without a schema mode put it between words or code fences."""
-    start, end = text.find("{"), text.rfind("}")
-    return text[start : end + 1] if 0 <= start < end else text
+def _json_parts(text: str) -> Iterator[str]:
+    """Where the answer may stand in what was said, likeliest first: all from the first brace to the last, then whole objects, longest first.
+
+    Models without a schema mode put it between words or code fences, and some think aloud first.
+    """
+    spoken = _THOUGHTS.sub("", text).strip() or text
+    start, end = spoken.find("{"), spoken.rfind("}")
+    yield spoken[start : end + 1] if 0 <= start < end else spoken
+    decoder = json.JSONDecoder()
+    whole: list[str] = []
+    while 0 <= start and len(whole) < MAX_PARTS:
+        try:
+            _, stop = decoder.raw_decode(spoken, start)
+        except (ValueError, RecursionError):
+            break  # what lies within a broken object is no answer
+        whole.append(spoken[start:stop])
+        start = spoken.find("{", stop)
+    yield from sorted(whole, key=len, reverse=True)

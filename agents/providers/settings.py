@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -100,15 +101,27 @@ class ProviderSettings(Frozen):
             where = ".".join(map(str, first["loc"]))
             raise ProviderSetupError(f"language-model setting {where or 'prices'}: {first['msg']}") from None
 
+    @property
+    def shown_model(self) -> str:
+        """The model's name for reports: without the folders that a local model lies in."""
+        if self.model is None:
+            return ""
+        return Path(self.model).resolve().name if self.provider == "local" and Path(self.model).is_dir() else self.model
+
     def address(self, environment: Mapping[str, str]) -> tuple[str, bool]:
         """The server's base URL, and whether the provider's own key belongs there.
 
         The SDKs' own variables (`OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`) are honoured, together with the provider's
         key: whoever set one beside the other meant them for each other.
 
+        Returns:
+            For a local model the word `local`.
+
         Raises:
             ProviderSetupError: a base URL that cannot be used.
         """
+        if self.provider == "local":
+            return "local", False
         own = environment.get(_SDK_URLS[self.provider]) or official_url(self.provider)
         url = checked_url(self.base_url or own)
         return url, url == checked_url(own)

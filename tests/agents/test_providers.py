@@ -295,10 +295,28 @@ def test_a_wrong_schema_three_times_is_a_failure(rig: RigMaker, way: Way) -> Non
     assert made.ledger == ["intent 1", "answer stop"] * 3
 
 
-@every
-def test_json_between_words_is_found(rig: RigMaker, way: Way) -> None:
-    made = rig(way, in_turn([Reply(text='Sure!\n```json\n{"word": "Texas"}\n```\nAnything else?')]))
-    assert made.ask() == "Texas"
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Sure!\n```json\n{"word": "Texas"}\n```\nAnything else?',
+        '<think>perhaps {"word": "Nevada"}? {no}</think>\n{"word": "Texas"}',
+        'Of the form {"n": 1}: {"word": "Texas"} and {} to end',
+        '{"word": "Texas"} {"word": "Utah"}',
+    ],
+)
+def test_json_between_words_is_found(rig: RigMaker, text: str) -> None:
+    assert rig(CHAT, in_turn([Reply(text=text)])).ask() == "Texas"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{" * 100_000, '{"a":' * 50_000, "[" * 100_000, "{}" * 50_000, "null", "NaN", '{"broken": [{"word": "Texas"}'],
+)
+def test_hostile_json_is_malformed_and_no_crash(rig: RigMaker, text: str) -> None:
+    made = rig(CHAT, lambda _: Reply(text=text), max_repairs=0)
+    with pytest.raises(MalformedAnswerError):
+        made.ask()
+    assert made.ledger == ["intent 1", "answer stop"]
 
 
 # -- requests that are refused, servers that speak otherwise ----------------------------------------------------------
