@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracescribe.agents.experiment_settings import MIN_CONTROLS, ExperimentSettings
+from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import CircuitEffect, Supernode
 from tracescribe.agents.random_circuits import random_circuits
 from tracescribe.agents.survey import Survey
-from tracescribe.tracer.edits import ablation
+from tracescribe.tracer.edits import Row, ablation
 from tracescribe.tracer.errors import BudgetExceededError, InterventionError, UnknownIdError
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.statistics import Float64Array, rank_p_value
@@ -42,8 +42,6 @@ def measure_circuit(
     tools: CaseTools, survey: Survey, supernodes: Sequence[Supernode], settings: ExperimentSettings
 ) -> CircuitEffect | None:
     """Necessity and sufficiency of all members together, beside random circuits of the same size.
-
-    P values are given where at least `MIN_CONTROLS` distinct random circuits exist.
 
     Args:
         supernodes: those that the report stands by; rejected ones are left out.
@@ -68,12 +66,15 @@ def measure_circuit(
         return None
     try:
         target, foil = answer_and_foil(tools, survey.target_token)
-        return _measured(tools, circuit, active, target, foil, min(N_RANDOM_CIRCUITS, settings.n_controls))
+        effect = _measured(tools, circuit, active, target, foil, min(N_RANDOM_CIRCUITS, settings.n_controls))
     except BudgetExceededError:
         raise
     except (InterventionError, UnknownIdError) as error:
         _log(str(error))
         return None
+    return effect.model_copy(
+        update={"n_features": len(members)}
+    )  # a silent member is one of the circuit's all the same
 
 
 def answer_and_foil(tools: CaseTools, target_token: str) -> tuple[int, int]:
@@ -105,10 +106,21 @@ def kept_differences(
         InterventionError: the edits drive the model out of the range of numbers.
         BudgetExceededError: the forward passes are used up.
     """
+    return row_differences(
+        tools, [ablation(node for node in active if node not in nodes) for nodes in kept], target, foil
+    )
+
+
+def row_differences(tools: CaseTools, rows: Sequence[Row], target: int, foil: int) -> Float64Array:
+    """Logit difference of answer and foil after each row of edits, `[n_rows]`; a row without edits is the untouched model.
+
+    Raises:
+        InterventionError: the edits drive the model out of the range of numbers.
+        BudgetExceededError: the forward passes are used up.
+    """
     clean = tools.clean().logits[-1].double()
-    differences = np.full(len(kept), float(clean[target] - clean[foil]))
-    rows = {number: ablation(node for node in active if node not in nodes) for number, nodes in enumerate(kept)}
-    edited = [number for number, row in rows.items() if row]  # with everything kept, the model is untouched
+    differences = np.full(len(rows), float(clean[target] - clean[foil]))
+    edited = [number for number, row in enumerate(rows) if row]
     if edited:
         logits = tools.intervene([rows[number] for number in edited]).logits[:, -1].double()
         differences[edited] = (logits[:, target] - logits[:, foil]).cpu().numpy()
@@ -137,16 +149,13 @@ def _measured(
     foil: int,
     n_random: int,
 ) -> CircuitEffect:
-    drawn: list[tuple[FeatureNode, ...]] = []
-    if len(circuit) < len(active):
-        drawn, _ = random_circuits(tools.rng("random circuits"), circuit, active, n_random)
-    circuits = [frozenset(nodes) for nodes in (circuit, *drawn)]
-    rests = [frozenset(active) - nodes for nodes in circuits]
-    differences = kept_differences(tools, [frozenset(active), frozenset(), *circuits, *rests], active, target, foil)
+    drawn = random_circuits(tools, tools.rng("random circuits"), circuit, active, n_random)
+    alone = [ablation(node for node in active if node not in set(circuit)), *drawn.alone]
+    removed = [ablation(circuit), *drawn.removed]
+    differences = row_differences(tools, [(), ablation(active), *alone, *removed], target, foil)
     whole, empty = float(differences[0]), float(differences[1])
     shares = recovered(differences[2:], whole, empty)
-    sufficiency, necessity = shares[: len(circuits)], 1.0 - shares[len(circuits) :]
-    enough = len(drawn) >= MIN_CONTROLS  # in a short prompt hardly any other circuit of the size exists
+    sufficiency, necessity = shares[: len(alone)], 1.0 - shares[len(alone) :]
     return CircuitEffect(
         target=tools.model.token_text(target),
         foil=tools.model.token_text(foil),
@@ -156,10 +165,11 @@ def _measured(
         necessity=float(necessity[0]),
         random_sufficiency=tuple(float(share) for share in sufficiency[1:]),
         random_necessity=tuple(float(share) for share in necessity[1:]),
-        sufficiency_p=rank_p_value(float(sufficiency[0]), sufficiency[1:]).p_value if enough else None,
-        necessity_p=rank_p_value(float(necessity[0]), necessity[1:]).p_value if enough else None,
+        sufficiency_p=rank_p_value(float(sufficiency[0]), sufficiency[1:]).p_value if drawn.alone else None,
+        necessity_p=rank_p_value(float(necessity[0]), necessity[1:]).p_value if drawn.alone else None,
         logit_difference=whole,
         logit_difference_empty=empty,
+        matched_on=drawn.matched_on,
     )
 
 

@@ -330,6 +330,7 @@ class CircuitEffect(Frozen):
         necessity: 1 minus the recovered logit difference with the circuit ablated.
         random_sufficiency, random_necessity: the same for every random circuit of the same size.
         sufficiency_p, necessity_p: rank p values among those.
+        matched_on: what each random circuit shares with this one.
         logit_difference, logit_difference_empty: of the untouched model, and with every feature ablated.
     """
 
@@ -345,6 +346,7 @@ class CircuitEffect(Frozen):
     necessity_p: float | None = None
     logit_difference: float
     logit_difference_empty: float
+    matched_on: tuple[str, ...] = ()
 
 
 class SwapSummary(Frozen):

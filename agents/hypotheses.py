@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +17,6 @@ from tracescribe.agents.claims import (
     SwapClaim,
 )
 from tracescribe.agents.donors import Donor, DonorSettings, find_donors
-from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.graph_facts import GraphFacts, graph_facts
 from tracescribe.agents.labels import MIXED
@@ -97,7 +95,7 @@ def propose_claims(
     claims += [suppression(tools, facts, s, target) for s in strong if s.role == "suppressor"][:1]
     claims += _steered(tools, survey, facts, [s for s in strong if s not in brought_in], settings)
     claims += _edges(tools, survey, strong, settings)
-    if supernodes and _can_be_decided(tools, survey, supernodes):
+    if supernodes and _can_be_decided(tools, supernodes):
         claims.append(sufficiency(tools, supernodes, target))
     claims += _labels(tools, survey, labels, supernodes, settings)
     return tuple(claims)
@@ -192,15 +190,12 @@ def _groups(n: int) -> str:
     return "this one group alone keeps" if n == 1 else f"these {n} groups alone keep"
 
 
-def _can_be_decided(tools: CaseTools, survey: Survey, supernodes: Sequence[Supernode]) -> bool:
-    """Whether a sufficiency test has enough random circuits of the same size to compare with.
-
-    In a short prompt few features are active: if none is left out the circuit is enough as a matter of course, and if
-    hardly any is, no verdict could be given. What cannot be decided is not claimed.
-    """
-    members = {member.node for supernode in supernodes for member in supernode.members}
-    active = set(tools.active_features()) if tools.can_test else set(survey.full.node_of_feature)
-    return math.comb(len(active), len(active & members)) > MIN_CONTROLS
+def _can_be_decided(tools: CaseTools, supernodes: Sequence[Supernode]) -> bool:
+    """Whether a sufficiency claim can be tested: some member fires. Without weights nothing can be, and all is told."""
+    if not tools.can_test:
+        return True
+    active = set(tools.active_features())
+    return any(member.node in active for supernode in supernodes for member in supernode.members)
 
 
 def _steered(

@@ -210,15 +210,17 @@ def _sufficiency(
     active = tools.active_features()
     circuit_members = {node for supernode in claim.supernodes for node in members[supernode]}
     keep = [node for node in active if node in circuit_members]
-    if not keep or len(keep) == len(active):
+    if not keep:
         raise InterventionError(
-            f"claim {claim.claim_id}: the circuit holds {len(keep)} of {len(active)} active features; "
-            "there must be something to keep and something to remove"
+            f"claim {claim.claim_id}: none of the circuit's {len(circuit_members)} features fires in the prompt, so "
+            "there is nothing to keep"
         )
-    circuits, matched_on = random_circuits(tools.rng("controls", claim.claim_id), keep, active, settings.n_controls)
-    controls = tuple(ablation(node for node in active if node not in set(circuit)) for circuit in circuits)
-    tested = ablation(node for node in active if node not in circuit_members)
-    return InterventionDesign(claim, tested, controls, matched_on, reference=ablation(active))
+    rng = tools.rng("controls", claim.claim_id)
+    drawn = random_circuits(tools, rng, keep, active, settings.n_controls)
+    rest = ablation(node for node in active if node not in circuit_members)
+    # with nothing to remove the model is left as it is, and random stand-ins alone can tell the circuit
+    tested = rest or scaling(keep, 1.0, tools.clean())
+    return InterventionDesign(claim, tested, drawn.alone, drawn.matched_on, reference=ablation(active))
 
 
 def _plan(tools: CaseTools, design: InterventionDesign, settings: ExperimentSettings) -> ExperimentPlan:

@@ -16,9 +16,11 @@ from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.circuit_effect import answer_and_foil, kept_differences, measure_circuit, recovered
 from tracescribe.agents.experiment_settings import MIN_CONTROLS, ExperimentSettings
 from tracescribe.agents.findings import CircuitEffect, Supernode
+from tracescribe.agents.random_circuits import random_circuits
 from tracescribe.agents.survey import make_survey
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.tracer.edits import ablation
+from tracescribe.tracer.controls import SHIFTS_MATCHED_ON
+from tracescribe.tracer.edits import FeatureShift, ablation
 from tracescribe.tracer.errors import BudgetExceededError, InterventionError
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode
 from tracescribe.tracer.statistics import rank_p_value
@@ -50,7 +52,7 @@ def test_all_features_are_sufficient_and_necessary(tools: CaseTools) -> None:
     effect = measured(tools, tools.active_features())
     assert (effect.sufficiency, effect.necessity) == (1.0, 1.0)
     assert effect.n_features == effect.n_active == len(tools.active_features())
-    assert (effect.random_sufficiency, effect.sufficiency_p, effect.necessity_p) == ((), None, None)
+    assert effect.sufficiency_p is not None and effect.sufficiency_p <= 0.05  # random features as strong do not do it
 
 
 def test_no_feature_at_all_is_neither(tools: CaseTools) -> None:
@@ -105,11 +107,25 @@ def test_a_circuit_is_told_from_random_ones_of_its_size(tools: CaseTools) -> Non
     assert others.sufficiency_p > 0.8
 
 
-def test_too_few_random_circuits_give_no_p_value(embedded_toolbox: Toolbox) -> None:
+def test_random_features_of_the_same_strength_stand_in_where_few_circuits_exist(embedded_toolbox: Toolbox) -> None:
+    """Three active features make two other circuits of one feature: far too few. The stand-ins match push for push."""
     tools = embedded_toolbox.open(InterpretationCase("dallas", prompt=DALLAS), Budget())
-    effect = measured(tools, tools.active_features()[:1])
-    assert 0 < len(effect.random_sufficiency) < MIN_CONTROLS
-    assert (effect.sufficiency_p, effect.necessity_p) == (None, None)
+    active = tools.active_features()
+    effect = measured(tools, active[:1])
+    assert len(effect.random_sufficiency) == 99 and effect.sufficiency_p is not None
+    assert effect.matched_on == SHIFTS_MATCHED_ON
+    drawn = random_circuits(tools, tools.rng("x"), active[:2], active, 60)
+    assert len(drawn.alone) == len(drawn.removed) == 60
+    norms = {layer: tools.toolbox.decoder_norms(layer) for layer in range(tools.transcoders.n_layers)}
+    for alone, removed in zip(drawn.alone, drawn.removed, strict=True):
+        assert tuple(alone[: len(active)]) == ablation(active)
+        for node, added, taken in zip(active[:2], alone[len(active) :], removed, strict=True):
+            assert isinstance(added, FeatureShift) and isinstance(taken, FeatureShift)
+            assert (added.layer, added.position) == (taken.layer, taken.position) == (node.layer, node.position)
+            assert added.ref == taken.ref and added.ref not in {other.ref for other in active}
+            push = tools.clean().activation(node) * norms[node.layer][node.feature]
+            assert added.amount * norms[node.layer][added.feature] == pytest.approx(push, rel=1e-5)
+            assert taken.amount == -added.amount
 
 
 def test_the_same_seed_gives_the_same_numbers(tools: CaseTools, embedded_toolbox: Toolbox) -> None:
@@ -138,6 +154,8 @@ def test_rejected_supernodes_and_silent_features_are_no_circuit(
     both = [_standing(tools, [first]), _standing(tools, tools.active_features()[1:], rejected=True)]
     effect = measure_circuit(tools, survey, both, SETTINGS)
     assert effect is not None and effect.n_features == 1
+    with_silent = measure_circuit(tools, survey, [_standing(tools, [first, silent])], SETTINGS)
+    assert with_silent == effect.model_copy(update={"n_features": 2})
 
 
 def test_without_weights_nothing_is_measured(dallas_graph: AttributionGraph) -> None:

@@ -13,6 +13,7 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.claims import (
+    CLAIM_KINDS,
     Claim,
     EdgeClaim,
     LabelClaim,
@@ -175,14 +176,13 @@ def _push(tools: CaseTools, shift: FeatureShift) -> float:
 def test_random_circuits_have_the_circuit_s_size_in_every_layer(embedded_toolbox: Toolbox) -> None:
     tools = embedded_toolbox.open(InterpretationCase("x", prompt=TWO_FACTS), Budget())
     active = tools.active_features()
-    kept = supernode(tools, "four", active[:4])
+    kept = supernode(tools, "four", [*active[:2], *active[-2:]])  # of four in the lowest layer, and five above
     members = {kept.supernode_id: tuple(m.node for m in kept.members)}
     design = design_intervention(tools, members, sufficiency(tools, kept, "euro"), FEW).design
     assert len(design.controls) >= MIN_CONTROLS
     assert {len(control) for control in design.controls} == {len(design.tested)}
-    if "layer" in design.matched_on:
-        layers = sorted(edit.layer for edit in design.tested)
-        assert all(sorted(edit.layer for edit in control) == layers for control in design.controls)
+    layers = sorted(edit.layer for edit in design.tested)
+    assert all(sorted(edit.layer for edit in control) == layers for control in design.controls)
 
 
 def test_more_claims_get_more_controls(tools: CaseTools) -> None:
@@ -231,8 +231,13 @@ def test_each_kind_of_claim_is_supported_where_it_is_true_and_refuted_where_it_i
     donor = asking("Oakland")
     there = strongest_at(tools, donor, "Oakland")
     assert there[0] != ohio.members[0].node
+    whole, capital = (
+        supernode(tools, "all", tools.active_features()),
+        supernode(tools, "x", strongest_at(tools, DALLAS, "capital")),
+    )
     true: list[Claim] = [
         necessity(tools, texas),
+        sufficiency(tools, whole),
         steering(tools, texas, -1.0, "down"),
         steering(tools, answer, 0.0, "down"),
         swap(tools, texas, donor, there),
@@ -241,19 +246,17 @@ def test_each_kind_of_claim_is_supported_where_it_is_true_and_refuted_where_it_i
     ]
     false: list[Claim] = [
         necessity(tools, ohio),
+        sufficiency(tools, capital),
         steering(tools, texas, -1.0, "up"),
         steering(tools, ohio, -4.0, "down"),
         swap(tools, ohio, donor, there),
         edge(tools, ohio, answer),
         label(tools, texas, "Cleveland", "capital", "is"),
     ]
-    _, verdicts = run(tools, [texas, answer, ohio], [*true, *false])
-    assert [(c.kind, v.outcome) for c, v in zip(true, verdicts[:6], strict=True)] == [
-        (c.kind, "supported") for c in true
-    ]
-    assert [(c.kind, v.outcome) for c, v in zip(false, verdicts[6:], strict=True)] == [
-        (c.kind, "refuted") for c in false
-    ]
+    _, verdicts = run(tools, [texas, answer, ohio, whole, capital], [*true, *false])
+    assert {claim.kind for claim in true} == {claim.kind for claim in false} == set(CLAIM_KINDS)
+    told = [(claim.kind, verdict.outcome) for claim, verdict in zip([*true, *false], verdicts, strict=True)]
+    assert told == [(c.kind, "supported") for c in true] + [(c.kind, "refuted") for c in false]
 
 
 def test_sufficiency_is_supported_for_the_features_that_do_it_and_refuted_for_the_others(
