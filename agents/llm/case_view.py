@@ -35,7 +35,7 @@ class EvidenceSettings:
     contexts: int = 20
     silent: int = 6
     words: int = 12
-    members: int = 16
+    members: int = 24
     strong_share: float = 0.25
     min_share: float = 0.01
     min_source_share: float = 0.05

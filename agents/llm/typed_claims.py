@@ -28,6 +28,9 @@ from tracescribe.agents.llm.words import Vocabulary
 from tracescribe.agents.predicates import in_words
 from tracescribe.agents.report import StepFailure
 
+MAX_LISTED = 12
+"""Ids that a message lists."""
+
 
 @dataclass(frozen=True, eq=False)
 class Known:
@@ -176,4 +179,6 @@ def _supernode(known: Known, supernode_id: str) -> Supernode:
 
 
 def _listed(ids: Mapping[str, object]) -> str:
-    return ", ".join(ids) or "none"
+    named = list(ids)[:MAX_LISTED]
+    more = [f"and {len(ids) - MAX_LISTED} more"] if len(ids) > MAX_LISTED else []
+    return ", ".join([*named, *more]) or "none"
