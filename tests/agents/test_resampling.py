@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracescribe.agents.resampling import auc_interval, f1_interval, mean_interval
+from tracescribe.agents.resampling import auc_interval, balanced_interval, f1_interval, mean_interval
 from tracescribe.tracer.statistics import bootstrap_interval, roc_auc
 
 N = 4000
@@ -50,6 +50,20 @@ def test_auc_with_ties_and_uneven_sentences() -> None:
     assert fast.low == pytest.approx(plain.low, abs=0.02)
     assert fast.high == pytest.approx(plain.high, abs=0.02)
     assert fast.low < roc_auc(scores, truth) < fast.high
+
+
+@pytest.mark.parametrize(("right", "total"), [((17, 30), (20, 50)), ((3, 10), (5, 40))])
+def test_a_balanced_accuracy(right: tuple[int, int], total: tuple[int, int]) -> None:
+    told = [np.arange(n) < k for k, n in zip(right, total, strict=True)]
+
+    def once(rng: np.random.Generator) -> float:
+        return float(np.mean([rng.choice(kind, size=len(kind)).mean() for kind in told]))
+
+    rng = np.random.default_rng(1)
+    low, high = np.quantile([once(rng) for _ in range(N)], [0.025, 0.975])
+    fast = balanced_interval(right, total, np.random.default_rng(0), N)
+    assert (fast.low, fast.high) == pytest.approx((low, high), abs=0.02)
+    assert balanced_interval((4, 0), (4, 9), np.random.default_rng(0), N) == pytest.approx((0.5, 0.5))
 
 
 def test_no_spread_gives_no_width() -> None:
