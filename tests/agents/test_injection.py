@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -18,7 +18,7 @@ import pytest
 
 from tests.agents.fake_server import Question
 from tests.agents.fake_thinker import think
-from tests.agents.injection_strings import HARD, INJECTIONS, LONG, MARK
+from tests.agents.injection_strings import HARD, INJECTIONS, LONG, MARK, poisoned
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.call_log import MemoryCallLog
 from tracescribe.agents.case import InterpretationCase
@@ -38,6 +38,8 @@ from tracescribe.tracer.graph import AttributionGraph, NodeKind
 WORD = "Dallas"
 """A word of the prompt: what stands in its place reaches contexts, tables of words and the prompt's own tokens."""
 PROVIDER = ProviderSettings(provider="openai", model="fake-1", base_url="http://127.0.0.1:9", concurrency=1)
+CONTEXTS = ("contexts", "features", "transcript")
+"""Blocks that hold what was read in the corpus, in each style."""
 LONGEST_OUTPUT = 100
 """Characters of an output token that survive blinding; a longer one is no token."""
 CUT_NOTE = 40
@@ -135,7 +137,8 @@ def in_corpus(clean: Clean, text: str) -> tuple[Toolbox, AttributionGraph]:
     assert store is not None
     texts = {token: text if word.strip() == WORD else word for token, word in store.token_texts.items()}
     assert text in texts.values()
-    return replace(clean.toolbox, evidence=replace(store, token_texts=texts)), clean.graph
+    hostile = replace(store, token_texts=texts)
+    return replace(clean.toolbox, evidence=hostile, features=hostile), clean.graph
 
 
 def in_prompt(clean: Clean, text: str) -> tuple[Toolbox, AttributionGraph]:
@@ -234,7 +237,8 @@ def assert_contained(clean: Clean, place: Placement, name: str) -> None:
     assert [told(request) for request in requests] == [told(request) for request in calm]
     for request, like in zip(requests, calm, strict=True):
         assert_data_is_tame(request, like)
-    shown = any(MARK in content for r in requests for _, content in split(r.messages[0].text)[1])
+    blocks = [block for request in requests for block in split(request.messages[0].text)[1]]
+    shown = any(MARK in content for block, content in blocks if place is not in_corpus or block in CONTEXTS)
     dropped = place is in_outputs and len(INJECTIONS[name]) > LONGEST_OUTPUT
     assert shown or dropped or place is in_whole_prompt, "the text must have reached a prompt, or this shows nothing"
 
@@ -305,18 +309,7 @@ def test_what_a_model_answers_is_data_in_the_next_question(clean: ByStyle, name:
 
 
 def _talked_into(text: str, request: CompletionRequest, number: int) -> str:
-    return json.dumps(_poisoned(json.loads(thinking(request, number)), text))
-
-
-def _poisoned(answer: Mapping[str, object], text: str) -> dict[str, object]:
-    def changed(key: str, value: object) -> object:
-        if key in ("text", "reason", "label", "here"):
-            return text
-        if isinstance(value, list):
-            return [_poisoned(part, text) if isinstance(part, dict) else part for part in value]
-        return _poisoned(value, text) if isinstance(value, dict) else value
-
-    return {key: changed(key, value) for key, value in answer.items()}
+    return json.dumps(poisoned(json.loads(thinking(request, number)), text))
 
 
 def _key(request: CompletionRequest) -> str:
