@@ -15,7 +15,6 @@ from tracescribe.agents.providers.completion import Completion, CompletionReques
 from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
 from tracescribe.agents.providers.transport import http_client
 
-OFFICIAL_URL = "https://api.anthropic.com"
 _TOOL_DESCRIPTION = "Hands in the answer. Call it exactly once."
 
 

@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Literal
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
 from tracescribe.agents.providers.errors import ProviderRequestError
 from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
+from tracescribe.agents.providers.settings import OPENAI_URL
 from tracescribe.agents.providers.transport import http_client
 
-OFFICIAL_URL = "https://api.openai.com/v1"
 Finish = Literal["stop", "length", "refusal"]
 
 
@@ -66,7 +66,7 @@ class OpenAIChatClient(SdkClient[_Dialect]):
     expected: ClassVar[str] = "a chat completion"
 
     def _first_dialect(self) -> _Dialect:
-        official = self.endpoint.base_url == OFFICIAL_URL
+        official = self.endpoint.base_url == OPENAI_URL
         return _Dialect(limit="max_completion_tokens" if official else "max_tokens")
 
     def _open(self) -> tuple[Any, Any]:

@@ -6,15 +6,17 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from tracescribe.agents.claims import Frozen
 from tracescribe.agents.providers.completion import Endpoint, LanguageModelClient, ProviderName
 from tracescribe.agents.providers.errors import ProviderSetupError
-from tracescribe.agents.providers.sdk_client import SdkClient
 from tracescribe.agents.providers.secrets import checked_url, find_key, stored_key
+
+if TYPE_CHECKING:
+    from tracescribe.agents.providers.sdk_client import SdkClient
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ ENVIRONMENT = {
     "base_url": "TRACESCRIBE_LLM_BASE_URL",
 }
 """Settings that the environment may give where a call does not; keys are in `secrets.py`."""
+OPENAI_URL = "https://api.openai.com/v1"
+ANTHROPIC_URL = "https://api.anthropic.com"
 _SDK_URLS = {
     "openai": "OPENAI_BASE_URL",
     "openai-responses": "OPENAI_BASE_URL",
@@ -129,9 +133,7 @@ class ProviderSettings(Frozen):
 
 def official_url(provider: ProviderName) -> str:
     """The base URL of the provider's own server."""
-    from tracescribe.agents.providers import anthropic_messages, openai_chat
-
-    return anthropic_messages.OFFICIAL_URL if provider == "anthropic" else openai_chat.OFFICIAL_URL
+    return ANTHROPIC_URL if provider == "anthropic" else OPENAI_URL
 
 
 def make_client(settings: ProviderSettings, environment: Mapping[str, str] | None = None) -> LanguageModelClient:

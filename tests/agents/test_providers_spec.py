@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -122,3 +124,17 @@ def test_a_server_is_asked_which_model_it_has(models: tuple[str, ...], caplog: p
         with_model(settings, {})
     with pytest.raises(ProviderSetupError, match="no model given for openai"):
         with_model(ProviderSettings(provider="openai"), {})
+
+
+def test_reading_a_spec_loads_no_sdk_and_no_model_library() -> None:
+    names = ("spec", "prices", "estimates", "errors")
+    code = (
+        "import sys\n"
+        + "".join(f"import tracescribe.agents.providers.{name}\n" for name in names)
+        + "import tracescribe.agents.ledger, tracescribe.agents.budget\n"
+        + "tracescribe.agents.providers.spec.parse_agent_spec('local:org/name').settings(environment={})\n"
+        + "heavy = {'openai', 'anthropic', 'httpx2', 'torch', 'transformers', 'keyring', 'langgraph'}\n"
+        + "sys.exit(' '.join(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
