@@ -19,16 +19,28 @@ def story_faults(report: CircuitReport) -> list[str]:
     if not report.summary:
         return []
     document = report.model_dump(mode="json")
-    faults: list[str] = []
-    for place, sentence in enumerate(report.summary):
-        found = number_faults(sentence.text, sentence.numbers, set(_quotable(report, sentence)), document)
-        found += [
-            f"takes {number.text!r} from {number.source}, which is none of the claims that it cites"
-            for number in sentence.numbers
-            if not _is_cited(number.source, place, sentence, document)
-        ]
-        faults += [f"summary[{place}] {fault}" for fault in found]
-    return faults
+    return [
+        f"summary[{place}] {fault}"
+        for place, sentence in enumerate(report.summary)
+        for fault in sentence_faults(report, document, place, sentence)
+    ]
+
+
+def sentence_faults(report: CircuitReport, document: Mapping[str, Any], place: int, sentence: Sentence) -> list[str]:
+    """What is wrong with the numbers of one sentence, in words.
+
+    Args:
+        report: to which it belongs.
+        document: the report as plain JSON values.
+        place: of the sentence in the summary.
+        sentence: as it stands, or would stand, there.
+    """
+    faults = number_faults(sentence.text, sentence.numbers, set(_quotable(report, sentence)), document)
+    return faults + [
+        f"takes {number.text!r} from {number.source}, which is none of the claims that it cites"
+        for number in sentence.numbers
+        if not _is_cited(number.source, place, sentence, document)
+    ]
 
 
 def _is_cited(pointer: str, place: int, sentence: Sentence, document: Mapping[str, Any]) -> bool:
