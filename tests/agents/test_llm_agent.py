@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,26 +16,31 @@ from tests.agents.fake_server import FakeServer, Question, Reply, Script, Wire, 
 from tests.agents.fake_thinker import data_of, fences, outside_fences, think
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.claims import SwapClaim
+from tracescribe.agents.claims import FeatureAt, SwapClaim
 from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.findings import Supernode
+from tracescribe.agents.graph_facts import graph_facts
+from tracescribe.agents.llm import donor_book
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.loop import LoopSettings
 from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport, validate_report
-from tracescribe.agents.toolbox import Toolbox, load_toolbox
+from tracescribe.agents.survey import make_survey
+from tracescribe.agents.toolbox import Toolbox
 from tracescribe.agents.verdicts import judge
 from tracescribe.prompts import list_prompts, load_prompt
+from tracescribe.tracer.errors import PromptError
 from tracescribe.tracer.graph import AttributionGraph, FeatureRef
 
 DALLAS = "the capital of the state containing Dallas is"
-QUICK = LoopSettings(experiments=ExperimentSettings(n_controls=50))
+QUICK = LoopSettings(experiments=ExperimentSettings(n_controls=50, n_paraphrases=0))
 """As few controls as the rule allows: these tests are about the agent."""
 
 
 @pytest.fixture(scope="module")
-def toolbox() -> Toolbox:
-    return load_toolbox()
+def toolbox(embedded_toolbox: Toolbox) -> Toolbox:
+    return embedded_toolbox
 
 
 def run(
@@ -45,12 +51,15 @@ def run(
     case: InterpretationCase | None = None,
     call_log: Path | None = None,
     budget: Budget | None = None,
+    judge_labels: bool = False,
     **given: object,
 ) -> CircuitReport:
     """One interpretation by a model behind this server."""
     fields: dict[str, object] = {"max_attempts": 1, "provider": wire, "model": "fake-1", "base_url": server.url(wire)}
     provider = ProviderSettings.of(environment={}, **(fields | given))
-    with make_llm_agent(LlmAgentSettings(provider), QUICK, call_log, environment={}) as agent:
+    with make_llm_agent(
+        LlmAgentSettings(provider, judge_labels=judge_labels), QUICK, call_log, environment={}
+    ) as agent:
         return agent.interpret(case or InterpretationCase("dallas", prompt=DALLAS), toolbox, budget or Budget())
 
 
@@ -68,7 +77,7 @@ class Told:
 def told(toolbox: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     call_log = tmp_path_factory.mktemp("calls") / "calls.jsonl"
     with serving(think) as server:
-        report = run(server, toolbox, call_log=call_log)
+        report = run(server, toolbox, call_log=call_log, judge_labels=True)
         yield Told(report, server, tuple(server.questions), call_log)
 
 
@@ -157,7 +166,7 @@ def test_contexts_without_the_feature_do_not_fire_it(told: Told, toolbox: Toolbo
 
 def test_the_same_log_gives_the_same_report_without_a_request(told: Told, toolbox: Toolbox) -> None:
     told.server.script = lambda _: Reply(status=500, text="nobody should ask")
-    again = run(told.server, toolbox, call_log=told.call_log)
+    again = run(told.server, toolbox, call_log=told.call_log, judge_labels=True)
     assert len(told.questions) > 2 and told.server.calls == len(told.questions)
     assert timeless(again) == timeless(told.report)
 
@@ -351,3 +360,96 @@ def test_groups_are_merged_only_within_their_kind(toolbox: Toolbox) -> None:
     reasons = " | ".join(failure.error for failure in report.failures if failure.step == "group")
     assert "used twice" in reasons and "'s999' is unknown" in reasons and "or the reverse" in reasons
     assert len(report.supernodes) == 1
+
+
+def test_a_refuted_claim_comes_back_with_its_measurement_and_features_can_be_regrouped(toolbox: Toolbox) -> None:
+    """The next round sees effect, threshold, interval, controls and q; what it makes is defined, registered and tested."""
+
+    def script(question: Question) -> Reply:
+        data = data_of(question)
+        if "circuit" in data:
+            return good(revision(data)) if len(data["verdicts"]) == 1 else good({"supernodes": [], "claims": []})
+        if "donors" in data:
+            (output,) = [s["id"] for s in data["supernodes"] if s["role"] == "output"]
+            up = {"kind": "steering", "supernode": output, "multiplier": 0.0, "direction": "up"}
+            return good({"claims": [up | {"expected_token": "Austin"}]})
+        return think(question)
+
+    def revision(data: dict[str, Any]) -> dict[str, object]:
+        reading = [member for s in data["supernodes"] if s["role"] != "output" for member in s["members"]]
+        question = {"id": "n1", "members": reading, "label": "the question", "role": "relation"}
+        idle = {"id": "n2", "members": ["2/55@8"], "label": "no claim is about it", "role": "output"}
+        claims = [{"kind": "necessity", "supernode": "n1"}, {"kind": "necessity", "supernode": "n3"}]
+        return {"supernodes": [question, idle], "claims": claims}
+
+    with serving(script) as server:
+        report = run(server, toolbox)
+        (asked, *_) = [data for q in server.questions if "circuit" in (data := data_of(q))]
+    (tested,) = asked["verdicts"]
+    assert tested["verdict"] == "refuted" and tested["effect"] < 0 < tested["needed"]
+    assert tested["controls"] >= 50 and tested["controls_mean"] is not None and tested["q"] is not None
+    assert set(tested) >= {"interval", "doses", "about", "kind", "reason"}
+    assert asked["circuit"] == "not measured" or {"sufficiency", "necessity"} <= set(asked["circuit"])
+    wide = [supernode for supernode in report.supernodes if supernode.label == "the question"]
+    assert len(wide) == 1 and len(wide[0].members) == 2
+    assert [claim.kind for claim in report.claims] == ["steering", "necessity"]
+    outcome = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
+    assert outcome[report.claims[1].claim_id] == "supported"
+    revised = " | ".join(failure.error for failure in report.failures if failure.step == "revise")
+    assert "no supernode 'n3'" in revised and "has the members of" in revised
+    validate_report(report)
+
+
+def test_a_poor_label_goes_back_once_with_the_contexts_it_got_wrong(toolbox: Toolbox) -> None:
+    """A label that is wrong everywhere is sent back; the second answer is scored anew, and the better one is kept."""
+    wrong = {"on": "token", "words": ["the"]}
+
+    def script(question: Question) -> Reply:
+        data = data_of(question)
+        if "triggers" in data and "missed" not in data:
+            return good({"text": "the", "reads": "input", "here": "", "predicate": wrong, "reason": "a guess"})
+        return think(question)
+
+    with serving(script) as server:
+        report = run(server, toolbox, budget=NOTHING_TESTED)
+        again = [data for q in server.questions if "missed" in (data := data_of(q))]
+    asked = [question.user for question in server.questions if "missed" in data_of(question)]
+    assert len(again) == len(set(asked)) >= 2, "each once"
+    for data in again:
+        assert data["label"]["text"] == "the" and "'the'" in data["label"]["predicate"]
+        assert data["missed"], "the feature fires where the label says that it does not"
+    replaced = [label for label in report.labels if label.earlier]
+    assert len(replaced) == len(again) and all(label.earlier == ("the",) for label in replaced)
+    assert {label.proposed_by for label in replaced} == {f"fake-1 by {load_prompt('relabel_feature').reference}"}
+
+
+def test_donors_that_cannot_be_read_are_told_and_the_claims_go_on(
+    toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise PromptError("the corpus holds a sentence that does not read back as its tokens")
+
+    monkeypatch.setattr(donor_book, "find_donors", unreadable)
+    with serving(think) as server:
+        report = run(server, toolbox, budget=NOTHING_TESTED)
+    said = [failure.error for failure in report.failures if "no donors for s1" in failure.error]
+    assert len(said) == 1 and "does not read back" in said[0]
+    assert report.claims and not any(isinstance(claim, SwapClaim) for claim in report.claims)
+
+
+def test_donors_are_looked_for_once_and_keep_their_ids(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = toolbox.open(InterpretationCase("dallas", prompt=DALLAS), Budget())
+    survey = make_survey(tools)
+    supernode = Supernode(
+        supernode_id="s1", label="x", role="intermediate", members=(FeatureAt.of(survey.features[1]),)
+    )
+    book = donor_book.DonorBook(tools, graph_facts(survey.full))
+    found = book.look(supernode)
+    spent = tools.meter.forward_passes
+    pairs = book.pairs([supernode])
+    assert found == ("d1", "d2") == tuple(pairs)
+    tools.memory = json.loads(json.dumps(tools.memory))
+    later = donor_book.DonorBook(tools, graph_facts(survey.full))
+    monkeypatch.setattr(donor_book, "find_donors", None)
+    assert later.look(supernode) == found and later.pairs([supernode]) == pairs
+    assert tools.meter.forward_passes == spent
