@@ -134,7 +134,7 @@ def test_reading_a_spec_loads_no_sdk_and_no_model_library() -> None:
         + "import tracescribe.agents.ledger, tracescribe.agents.budget\n"
         + "tracescribe.agents.providers.spec.parse_agent_spec('local:org/name').settings(environment={})\n"
         + "heavy = {'openai', 'anthropic', 'httpx2', 'torch', 'transformers', 'keyring', 'langgraph'}\n"
-        + "sys.exit(' '.join(sorted(heavy & set(sys.modules))))"
+        + "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
