@@ -18,7 +18,7 @@ from tracescribe.agents.llm.circuit_view import circuit_as_data, prompt_outputs,
 from tracescribe.agents.llm.desk import TEMPLATE, CaseDesk, Notebook
 from tracescribe.agents.llm.dialogue import Dialogue
 from tracescribe.agents.llm.labelling import make_better_labels
-from tracescribe.agents.llm.regrouping import claimed_only
+from tracescribe.agents.llm.regrouping import claimed_only, worth_revising
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.report import StepFailure
 from tracescribe.agents.survey import Survey
@@ -94,13 +94,13 @@ class InvestigatorProposer(LlmProposerBase):
         return Proposal(notebook.claims, failures)
 
     def revise(self, tools: CaseTools, survey: Survey, findings: Findings) -> Revision:
-        """A dialogue on the verdicts, if there is any claim that was not supported.
+        """A dialogue on the verdicts, if there is anything to answer (see `worth_revising`).
 
         Raises:
             ProviderError: no usable answer before anything was claimed.
             BudgetExceededError: a limit is reached before anything was claimed.
         """
-        if all(verdict.outcome in ("supported", "untested") for verdict in findings.verdicts):
+        if not worth_revising(findings):
             return Revision()
         view = view_of(tools, survey, self.given.evidence)
         step = f"revise {findings.rounds + 1}"

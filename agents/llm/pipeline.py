@@ -29,7 +29,7 @@ from tracescribe.agents.llm.circuit_view import (
 from tracescribe.agents.llm.claiming import Offer, make_offer
 from tracescribe.agents.llm.groups import formed_groups
 from tracescribe.agents.llm.labelling import make_better_labels, make_labels, places_of
-from tracescribe.agents.llm.regrouping import free_features, regrouped
+from tracescribe.agents.llm.regrouping import free_features, regrouped, worth_revising
 from tracescribe.agents.llm.typed_claims import typed_claims
 from tracescribe.agents.supernodes import GroupSettings, group_features
 from tracescribe.agents.survey import Survey
@@ -114,13 +114,13 @@ class PipelineProposer(LlmProposerBase):
         return Proposal(claims, offer.failures + dropped)
 
     def revise(self, tools: CaseTools, survey: Survey, findings: Findings) -> Revision:
-        """One question with every measurement, if there is any claim that was not supported.
+        """One question with every measurement, if there is anything to answer (see `worth_revising`).
 
         Raises:
             ProviderError: no usable answer.
             BudgetExceededError: a limit is reached.
         """
-        if all(verdict.outcome in ("supported", "untested") for verdict in findings.verdicts):
+        if not worth_revising(findings):
             return Revision()
         view = view_of(tools, survey, self.given.evidence)
         offer = make_offer(

@@ -22,6 +22,7 @@ from tracescribe.agents.llm.ids import node_id
 from tracescribe.agents.llm.settings import LlmAgentSettings
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.llm.typed_claims import checked_claims
+from tracescribe.agents.stopping import COMPLETE_SUFFICIENCY
 from tracescribe.agents.supernodes import GroupSettings, role_of
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
@@ -38,6 +39,14 @@ def members_of(view: CaseView, labels: Sequence[FeatureLabel], nodes: Sequence[F
         node: role_of(view.tools, view.facts, node, by_ref.get(node.ref), settings) for node in chosen
     }
     return Members(roles, view.survey.influence)
+
+
+def worth_revising(findings: Findings) -> bool:
+    """Whether there is anything to answer: a claim that was not supported, or a circuit that does not carry the answer."""
+    if any(verdict.outcome in ("refuted", "inconclusive") for verdict in findings.verdicts):
+        return True
+    incomplete = findings.circuit is not None and findings.circuit.sufficiency < COMPLETE_SUFFICIENCY
+    return incomplete and any(verdict.outcome == "supported" for verdict in findings.verdicts)
 
 
 def free_features(view: CaseView, findings: Findings) -> list[Json]:
