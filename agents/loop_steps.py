@@ -213,8 +213,8 @@ class LoopSteps:
         from tracescribe.agents.circuit_effect import measure_circuit
         from tracescribe.agents.supernode_quality import measure_quality
 
-        if state["cut_short"] is not None or not state["supernodes"]:
-            return LoopUpdate()
+        if state["cut_short"] is not None or not state["measurements"]:
+            return LoopUpdate()  # a report that tested nothing has no effects to tell of
         marked = mark_rejected(state["supernodes"], state["claims"], state["verdicts"])
         standing = [supernode for supernode in marked if not supernode.rejected]
         survey = self.survey(state)
