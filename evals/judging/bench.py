@@ -13,9 +13,9 @@ from tracescribe.evals.judging.corpus_truth import CorpusTruth
 from tracescribe.evals.judging.judging import Judged, judge_agent, judge_sheet
 from tracescribe.evals.judging.known_prompts import KnownPrompt, known_prompts
 from tracescribe.evals.judging.null import ExchangedNull, Measured, RandomClaims, exchanged_null, measured_claims
-from tracescribe.evals.judging.plant import Planter
+from tracescribe.evals.judging.plant import PER_KIND, Planter
 from tracescribe.evals.judging.rates import JudgedClaim, KindRates, Rate, rates
-from tracescribe.evals.judging.truth import TruthTeller
+from tracescribe.evals.judging.truth import RANDOM_PUSHES, TruthTeller
 from tracescribe.evals.oracle import load_oracle_gold, load_world
 from tracescribe.evals.scripted.adversary import Adversary
 from tracescribe.evals.scripted.agent import scripted_agent
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tracescribe.evals.oracle_homes import World
 
 SCHEMA = "tracescribe-judge-bench/1"
-PER_PROMPT = 14
-"""False claims that a prompt gives at least, nearly always: for how many prompts a number of claims needs."""
 DEFAULT_N, QUICK_N = 240, 60
 MIN_PROMPTS = 6
 """One of every task."""
@@ -57,6 +55,8 @@ class JudgeBenchSettings:
         model_prompts: prompts that the scripted models interpret.
         null_reports: reports of random claims.
         exchanged_reports: reports of exchanged controls.
+        per_kind: most claims of each kind on a sheet.
+        pushes: random pushes behind the truth of one claim.
         every: of the corpus, only every so many-th sentence is run for the truth about labels.
 
     Raises:
@@ -68,6 +68,8 @@ class JudgeBenchSettings:
     model_prompts: int = 12
     null_reports: int = 18
     exchanged_reports: int = 2000
+    per_kind: int = PER_KIND
+    pushes: int = RANDOM_PUSHES
     every: int = 1
 
     def __post_init__(self) -> None:
@@ -77,7 +79,9 @@ class JudgeBenchSettings:
     @classmethod
     def quick(cls, seed: int = 0, n: int = QUICK_N) -> JudgeBenchSettings:
         """Small enough for every change of the code."""
-        return cls(n=n, seed=seed, model_prompts=2, null_reports=2, exchanged_reports=400)
+        return cls(
+            n=n, seed=seed, model_prompts=2, null_reports=2, exchanged_reports=400, per_kind=2, pushes=100, every=3
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +189,8 @@ class JudgeBenchRun:
         for known in self.prompts:
             if n_false >= self.settings.n and n_prompts >= MIN_PROMPTS:
                 break
-            for sheet in (planter.false_sheet(known), planter.true_sheet(known)):
+            per_kind = self.settings.per_kind
+            for sheet in (planter.false_sheet(known, per_kind), planter.true_sheet(known, per_kind)):
                 self._take(judge_sheet("registered", known, sheet, self.toolbox, self.loop))
             n_false = sum(c.source == "registered" and not c.true for c in self.claims)
             n_prompts += 1
@@ -230,7 +235,7 @@ def prepare(settings: JudgeBenchSettings, toolbox: Toolbox, progress: BenchProgr
     gold = load_oracle_gold(check_weights=False)
     world = load_world(embedded.model_dir(), embedded.transcoder_dir())
     progress("truth", 0, 2, "corpus")
-    teller = TruthTeller.of(CorpusTruth.read(world, settings.every), settings.seed)
+    teller = TruthTeller.of(CorpusTruth.read(world, settings.every), settings.seed, settings.pushes)
     progress("truth", 1, 2, "prompts")
     prompts = known_prompts(world, gold, len(gold.circuits), settings.seed)
     progress("truth", 2, 2, "done")

@@ -68,16 +68,18 @@ class TruthTeller:
         corpus: for labels.
         model: for everything else.
         seed: of random pushes.
+        pushes: how many of them decide.
     """
 
     corpus: CorpusTruth
     model: IndependentModel
     seed: int = 0
+    pushes: int = RANDOM_PUSHES
 
     @classmethod
-    def of(cls, corpus: CorpusTruth, seed: int = 0) -> TruthTeller:
+    def of(cls, corpus: CorpusTruth, seed: int = 0, pushes: int = RANDOM_PUSHES) -> TruthTeller:
         """On the corpus' own model."""
-        return cls(corpus, IndependentModel(corpus.world, corpus.live()), seed)
+        return cls(corpus, IndependentModel(corpus.world, corpus.live()), seed, pushes)
 
     def of_claim(self, sample: Sample, claim: Claim, members: Members) -> Truth:
         """The truth of a claim about one prompt.
@@ -101,7 +103,7 @@ class TruthTeller:
         if observed.added_alone is not None and observed.added_alone <= ALONE:
             return Truth("false", found.effect, found.strength, None, "the donor's features alone do it")
         rng = random.Random(f"{self.seed} {sample.prompt} {claim.model_dump_json(exclude={'claim_id', 'statement'})}")
-        common = self.model.reached_by_chance(sample, claim, members, observed.effect, RANDOM_PUSHES, rng)
+        common = self.model.reached_by_chance(sample, claim, members, observed.effect, self.pushes, rng)
         if common is not None and common >= COMMON:
             return Truth("false", found.effect, found.strength, common, "random pushes of the same size do as much")
         if found.status == "true" and common is not None and common > RARE:

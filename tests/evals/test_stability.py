@@ -1,0 +1,112 @@
+"""Stability: what counts as the same claim, what as a flip, and how stable the offline agent is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracescribe.agents.agent import InterpretationAgent
+from tracescribe.agents.budget import Budget
+from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.findings import Outcome
+from tracescribe.agents.loop_settings import LoopSettings
+from tracescribe.agents.offline import offline_agent
+from tracescribe.agents.report import CircuitReport
+from tracescribe.agents.toolbox import Toolbox, load_toolbox
+from tracescribe.evals.stability import (
+    AIM_FLIPS,
+    AIM_JACCARD,
+    compare_reports,
+    content_of,
+    measure_stability,
+    subject_of,
+)
+from tracescribe.tracer.errors import SettingError
+
+PROMPTS = ("the capital of the state containing Dallas is", "the sport of Zinedine Zidane is")
+
+
+@pytest.fixture(scope="module")
+def toolbox() -> Toolbox:
+    return load_toolbox()
+
+
+def quick(seed: int) -> LoopSettings:
+    return LoopSettings(seed=seed, experiments=ExperimentSettings(n_controls=99))
+
+
+@pytest.fixture(scope="module")
+def report(toolbox: Toolbox) -> CircuitReport:
+    return offline_agent(quick(0)).interpret(InterpretationCase("x", prompt=PROMPTS[0]), toolbox, Budget())
+
+
+def with_outcome(report: CircuitReport, place: int, outcome: Outcome) -> CircuitReport:
+    verdicts = list(report.verdicts)
+    verdicts[place] = verdicts[place].model_copy(update={"outcome": outcome})
+    return report.model_copy(update={"verdicts": tuple(verdicts)})
+
+
+def test_a_report_is_as_stable_as_can_be_beside_itself(report: CircuitReport) -> None:
+    found = compare_reports([report, report, report])
+    assert found.jaccard == 1.0
+    assert found.n_common == len(report.claims) > 5
+    assert not found.flips and not found.partial and not found.subject_flips and not found.n_partial_subjects
+
+
+def test_one_other_verdict_is_one_flip(report: CircuitReport) -> None:
+    place = next(i for i, claim in enumerate(report.claims) if claim.kind == "necessity")
+    other = with_outcome(report, place, "refuted")
+    found = compare_reports([report, other, report])
+    assert len(found.flips) == len(found.subject_flips) == 1
+    assert found.flips[0].outcomes == (report.verdicts[place].outcome, "refuted", report.verdicts[place].outcome)
+
+
+def test_a_claim_that_one_pass_lacks_is_told_apart(report: CircuitReport) -> None:
+    fewer = report.model_copy(update={"claims": report.claims[:-1]})
+    found = compare_reports([report, fewer])
+    assert found.n_common == len(report.claims) - 1
+    assert found.partial == (content_of(report.claims[-1], report.supernodes),)
+
+
+def test_a_feature_less_lowers_the_jaccard(report: CircuitReport) -> None:
+    first, *others = report.supernodes
+    members = {m.node_id for s in report.supernodes if not s.rejected for m in s.members}
+    fewer = report.model_copy(update={"supernodes": tuple(others), "claims": (), "verdicts": ()})
+    left = {m.node_id for s in others if not s.rejected for m in s.members}
+    assert compare_reports([report, fewer]).jaccard == pytest.approx(len(left) / len(members))
+    assert first.members
+
+
+def test_ids_and_names_of_supernodes_do_not_matter(report: CircuitReport) -> None:
+    claim = next(claim for claim in report.claims if claim.kind == "necessity")
+    renamed = claim.model_copy(update={"supernode": "s99", "claim_id": "c99", "statement": "other words"})
+    supernodes = tuple(
+        s.model_copy(update={"supernode_id": "s99", "label": "?"}) if s.supernode_id == claim.supernode else s
+        for s in report.supernodes
+    )
+    assert content_of(claim, report.supernodes) == content_of(renamed, supernodes)
+
+
+def test_another_donor_is_another_claim_on_the_same_subject(report: CircuitReport) -> None:
+    claim = next(claim for claim in report.claims if claim.kind == "swap")
+    other = claim.model_copy(update={"donor_prompt": "another prompt"})
+    assert content_of(claim, report.supernodes) != content_of(other, report.supernodes)
+    assert subject_of(claim, report.supernodes) == subject_of(other, report.supernodes)
+
+
+def test_one_seed_says_nothing_of_stability(toolbox: Toolbox) -> None:
+    with pytest.raises(SettingError, match="at least two different seeds"):
+        measure_stability({}, PROMPTS, (1, 1), toolbox)
+
+
+def test_the_offline_agent_is_stable(toolbox: Toolbox) -> None:
+    def offline(prompt: str, seed: int) -> InterpretationAgent:
+        return offline_agent(quick(seed))
+
+    found = measure_stability({"offline": offline}, PROMPTS, (0, 1), toolbox)
+    (agent,) = found.agents
+    assert agent.jaccard >= AIM_JACCARD
+    assert agent.flips.count <= AIM_FLIPS * agent.flips.n
+    assert agent.subject_flips.n >= 15
+    assert agent.subject_flips.count <= AIM_FLIPS * agent.subject_flips.n
+    assert found.to_json()["agents"][0]["jaccard"] == agent.jaccard
