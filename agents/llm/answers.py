@@ -15,7 +15,7 @@ MAX_LABEL_CHARS = 60
 MAX_HERE_CHARS = 160
 """One short sentence on what a feature means in one prompt."""
 MAX_REASON_CHARS = 600
-"""A few sentences; they are kept in the call log and nowhere else."""
+"""A few sentences."""
 MAX_DONOR_CHARS = 2000
 """A donor prompt is as long as the prompt under study, in tokens; the model itself refuses longer ones."""
 MAX_ID_CHARS = 40
@@ -61,13 +61,13 @@ class PredicateAnswer(AnswerPart):
 
 
 class FeatureLabelAnswer(AnswerPart):
-    """A label of one feature: what it means everywhere, and here."""
+    """A label of one feature: what it means everywhere, and here. The reason comes first, so that it comes before the name."""
 
+    reason: str = ""
     text: LabelText
     reads: Literal["input", "output"]
     here: HereText = ""
     predicate: PredicateAnswer
-    reason: str = Field(default="", max_length=MAX_REASON_CHARS)
 
 
 class SupernodeAnswer(AnswerPart):
