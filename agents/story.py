@@ -173,10 +173,12 @@ def _about(teller: Teller, supernode: Supernode, claims: Sequence[Claim], place:
             mine = [c for c in claims if c.kind == kind and teller.verdict(c).outcome == outcome]
             if not mine:
                 continue
+            cited = f"/summary/{place + len(sentences)}/claims"
             if outcome == "untested":
-                said = phrase(" ".join(f"'{claim.statement}'" for claim in mine))
+                others = phrase(" (", count(len(mine), cited), " claims of this kind)") if len(mine) > 1 else ()
+                said = phrase(f"'{mine[0].statement}'", others)
             else:
-                said = tell(teller, mine, f"/summary/{place + len(sentences)}/claims")
+                said = tell(teller, mine, cited)
             if outcome == "supported":
                 said = phrase(said, _strength(teller, mine))
             if outcome == "inconclusive":
