@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
 from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
-from tracescribe.agents.providers.transport import http_client
 
 _TOOL_DESCRIPTION = "Hands in the answer. Call it exactly once."
 
@@ -51,7 +50,7 @@ class AnthropicMessagesClient(SdkClient[_Dialect]):
             base_url=self.endpoint.base_url,
             timeout=self.timeout_seconds,
             max_retries=0,
-            http_client=http_client(self.timeout_seconds),
+            http_client=self._http(),
         )
         return sdk, anthropic
 

@@ -18,7 +18,6 @@ from tracescribe.agents.providers.completion import Completion, CompletionReques
 from tracescribe.agents.providers.errors import ProviderRequestError
 from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
 from tracescribe.agents.providers.settings import OPENAI_URL
-from tracescribe.agents.providers.transport import http_client
 
 Finish = Literal["stop", "length", "refusal"]
 
@@ -77,7 +76,7 @@ class OpenAIChatClient(SdkClient[_Dialect]):
             base_url=self.endpoint.base_url,
             timeout=self.timeout_seconds,
             max_retries=0,
-            http_client=http_client(self.timeout_seconds),
+            http_client=self._http(),
         )
         return sdk, openai
 

@@ -19,7 +19,6 @@ from tracescribe.agents.providers.faults import stream_fault
 from tracescribe.agents.providers.openai_chat import Finish
 from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
 from tracescribe.agents.providers.secrets import redact
-from tracescribe.agents.providers.transport import http_client
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
@@ -61,7 +60,7 @@ class OpenAIResponsesClient(SdkClient[_Dialect]):
             base_url=self.endpoint.base_url,
             timeout=self.timeout_seconds,
             max_retries=0,
-            http_client=http_client(self.timeout_seconds),
+            http_client=self._http(),
         )
         return sdk, openai
 

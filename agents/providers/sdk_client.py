@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+import httpx2
+
 from tracescribe.agents.providers.completion import Completion, CompletionRequest, Endpoint, Usage
 from tracescribe.agents.providers.errors import ProviderConnectionError
 from tracescribe.agents.providers.faults import server_words, status_fault, stream_fault
 from tracescribe.agents.providers.secrets import redact, without_key
-from tracescribe.agents.providers.transport import attempt_timeout, connection_fault, within
+from tracescribe.agents.providers.transport import attempt_timeout, connection_fault, http_client, within
 from tracescribe.tracer.errors import ProviderError
 
 _REFUSING = (400, 422)
@@ -51,12 +53,15 @@ class SdkClient(ABC, Generic[Dialect]):
         key: handed to the SDK; never shown.
         timeout_seconds: for connecting, and between two pieces of an answer.
         stream: whether answers are streamed.
+        official: whether this is the provider's own server, which gets the headers that the SDK's own environment
+            variables ask for.
     """
 
     endpoint: Endpoint
     key: str = field(repr=False)
     timeout_seconds: float
     stream: bool = False
+    official: bool = False
 
     expected: ClassVar[str]
     """What this wire format calls an answer, for messages."""
@@ -123,6 +128,9 @@ class SdkClient(ABC, Generic[Dialect]):
             fault = self._other_fault(error, self.timeout_seconds, "a list of models")
         raise fault
 
+    def _http(self) -> httpx2.Client:
+        return http_client(self.timeout_seconds, key=self.key, official=self.official)
+
     def close(self) -> None:
         """Give back the connections."""
         self._sdk.close()
@@ -131,8 +139,6 @@ class SdkClient(ABC, Generic[Dialect]):
         self, request: CompletionRequest, dialect: Dialect, waited: float
     ) -> tuple[Completion | None, ProviderError | None, str]:
         """Answer, or fault and the words in which a parameter was refused."""
-        import httpx2
-
         # A server that keeps answers by key would give the refusal again for a changed body under the same key.
         changed = f"-{dialect.steps}" if dialect.steps else ""
         options = {

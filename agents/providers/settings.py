@@ -216,4 +216,5 @@ def _sdk_client(settings: ProviderSettings, model: str, environment: Mapping[str
         key=key,
         timeout_seconds=settings.timeout_seconds,
         stream=settings.stream,
+        official=official,
     )

@@ -3,6 +3,9 @@
 An answer of the SDKs' own connection may be of any size, may trickle in for hours, and may be redirected to another
 host with the key in its headers. Here the size and the time of every answer are limited, compression is not asked for
 (a small body could hold a huge one), and redirects are not followed.
+
+The SDKs also add headers from environment variables of their own (organisation, project, any custom header), whatever the
+address. A server that is not the provider's own gets none of these.
 """
 
 from __future__ import annotations
@@ -23,6 +26,21 @@ MAX_ANSWER_BYTES = 16 << 20
 """A full answer is tens of kilobytes, as a stream some ten times that."""
 IDENTITY = {"Accept-Encoding": "identity"}
 
+_PLAIN_HEADERS = frozenset(
+    {
+        "host",
+        "connection",
+        "accept",
+        "accept-encoding",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "user-agent",
+        "anthropic-version",
+        "idempotency-key",
+    }
+)
+
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
@@ -30,18 +48,26 @@ class _TooLargeError(httpx2.TransportError):
     """An answer beyond `MAX_ANSWER_BYTES`."""
 
 
-def http_client(timeout_seconds: float) -> httpx2.Client:
+def http_client(timeout_seconds: float, *, key: str, official: bool) -> httpx2.Client:
     """A connection pool for one SDK client.
 
     Args:
         timeout_seconds: for connecting, and between two pieces of an answer.
+        key: the only credential that a server other than the provider's own is shown.
+        official: whether the requests go to the provider's own server.
     """
+
+    def only_ours(request: httpx2.Request) -> None:
+        for name in [name for name in request.headers if name.lower() not in _PLAIN_HEADERS]:
+            del request.headers[name]
+        request.headers["authorization"] = f"Bearer {key}"
+
     return httpx2.Client(
         verify=_trusted(),
         timeout=timeout_seconds,
         follow_redirects=False,
         headers=IDENTITY,
-        event_hooks={"response": [_limit]},
+        event_hooks={"request": [] if official else [only_ours], "response": [_limit]},
     )
 
 

@@ -101,6 +101,22 @@ def test_keys_go_to_their_owner_alone() -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_what_the_sdks_read_from_the_environment_goes_to_no_other_server(
+    rig: RigMaker, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID", "WEBHOOK_SECRET", "AUTH_TOKEN", "WEBHOOK_SIGNING_KEY"]
+    for company in ("OPENAI", "ANTHROPIC"):
+        for name in names:
+            monkeypatch.setenv(f"{company}_{name}", f"canary-{name}")
+        monkeypatch.setenv(f"{company}_CUSTOM_HEADERS", "x-secret: canary-header\nAuthorization: Bearer canary-auth")
+    made = rig(way, in_turn([TEXAS]))
+    assert made.ask() == "Texas"
+    headers = made.server.questions[0].headers
+    assert "canary" not in str(headers) and headers["authorization"] == f"Bearer {SECRET}"
+    assert headers["idempotency-key"] and ("anthropic-version" in headers) == (way.wire == "anthropic")
+
+
 def test_a_redirect_is_not_followed_with_the_key(rig: RigMaker) -> None:
     other = rig(WAYS[0], lambda _: TEXAS)
 
