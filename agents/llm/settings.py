@@ -103,8 +103,9 @@ class LlmAgentSettings:
 
     def as_json(self) -> dict[str, object]:
         """What decides the outcome, as plain JSON values."""
+        provider = self.provider.model_dump(mode="json", exclude=set(RESULT_FREE | {"base_url"}))
         return {
-            "provider": self.provider.model_dump(mode="json", exclude=set(RESULT_FREE | {"base_url"})),
+            "provider": provider | {"model": self.provider.shown_model},
             "style": self.style,
             "max_labels": self.max_labels,
             "max_claims": self.max_claims,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,10 @@ def test_without_evidence_nothing_is_judged() -> None:
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(SettingError, match="no agent style 'clever'; choose one of pipeline, one-shot, investigator"):
         LlmAgentSettings(PROVIDER, "clever")  # type: ignore[arg-type]
+
+
+def test_settings_tell_no_folder_of_this_machine(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny-model"
+    folder.mkdir()
+    shown = LlmAgentSettings(ProviderSettings(provider="local", model=str(folder))).as_json()["provider"]
+    assert isinstance(shown, dict) and shown["model"] == "tiny-model" and "base_url" not in shown
