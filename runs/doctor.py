@@ -55,7 +55,8 @@ def examine(workspace: Path) -> tuple[Finding, ...]:
     )
     for name, check in checks:
         findings.append(_guarded(name, check))
-    findings += [*_keys(), _llm_settings(), _workspace(workspace)]
+    findings += [*_keys(), _guarded("keyring", _keyring), _llm_settings(), _guarded("durable runs", _durable_runs)]
+    findings.append(_workspace(workspace))
     return tuple(findings)
 
 
@@ -180,11 +181,55 @@ def _evidence() -> Finding:
 
 
 def _keys() -> list[Finding]:
-    """Whether provider keys are there; their values are nobody's business."""
-    cure = "only needed for --agent llm: set it in the environment"
-    return [
-        Finding(key, "ok", "set") if os.environ.get(key) else Finding(key, "optional", "not set", cure) for key in KEYS
-    ]
+    """Whether provider keys are there, and where; their values are nobody's business."""
+    from tracescribe.agents.providers.secrets import KEYRING_SERVICE, stored_key
+
+    findings: list[Finding] = []
+    for key in KEYS:
+        cure = (
+            f"only needed to ask a language model: set it in the environment, or 'keyring set {KEYRING_SERVICE} {key}'"
+        )
+        if os.environ.get(key, "").strip():
+            findings.append(Finding(key, "ok", "set"))
+        elif stored_key(key) is not None:
+            findings.append(Finding(key, "ok", "in the keyring"))
+        else:
+            findings.append(Finding(key, "optional", "not set", cure))
+    return findings
+
+
+def _keyring() -> Finding:
+    """Whether a keyring can be asked for keys; without one they come from the environment alone."""
+    cure = "only needed to keep keys out of the environment: pip install 'tracescribe[keyring]'"
+    try:
+        import keyring
+    except ImportError:
+        return Finding("keyring", "optional", "not installed", cure)
+    backend = keyring.get_keyring()
+    if getattr(backend, "priority", 0) <= 0:
+        return Finding(
+            "keyring", "optional", "no service that keeps keys on this machine", "set keys in the environment"
+        )
+    return Finding("keyring", "ok", type(backend).__module__)
+
+
+def _durable_runs() -> Finding:
+    """A run is begun, kept, and found again, in a folder that is gone afterwards: what going on after a kill rests on."""
+    import sqlite3
+
+    from tracescribe.agents.durable.checkpoints import Checkpoints
+    from tracescribe.agents.durable.run_store import RunStore
+
+    with tempfile.TemporaryDirectory(prefix="tracescribe-doctor-") as folder:
+        with RunStore(Path(folder)).open() as run:
+            run.begin({"case": "doctor"})
+            checkpoints: Checkpoints = run.checkpoints()
+            checkpoints.state()
+        if not RunStore(Path(folder)).is_unfinished:
+            return Finding(
+                "durable runs", "broken", "a run that was begun is not found again", "use another file system"
+            )
+    return Finding("durable runs", "ok", f"locks, checkpoints in SQLite {sqlite3.sqlite_version}")
 
 
 def _llm_settings() -> Finding:
@@ -194,7 +239,7 @@ def _llm_settings() -> Finding:
     given = [variable for variable in ENVIRONMENT.values() if os.environ.get(variable)]
     if given:
         return Finding("language model", "ok", f"set: {', '.join(given)}")
-    cure = "only needed for --agent llm: give --provider and --llm-model"
+    cure = "only needed to ask a language model: give --agent openai:MODEL or another, see 'tracescribe agents list'"
     return Finding("language model", "optional", "nothing set", cure)
 
 

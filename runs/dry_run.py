@@ -33,7 +33,7 @@ class StepPlan:
     """What one step of the loop asks of a language model.
 
     Attributes:
-        calls: requests, repairs left out.
+        calls: requests; the high number holds every repair, label sent back, round and turn that is allowed.
         tokens: read and written.
     """
 
@@ -184,9 +184,9 @@ def _asked(chosen: PreparedAgent, n_features: int, with_evidence: int) -> tuple[
         )
         for step in told.steps
     )
-    total = told.total
-    usd = None if total.usd is None else _from_high(total.usd, total.calls_low, total.calls_high)
-    return steps, usd
+    if price is None:
+        return steps, None
+    return steps, _summed([_from_high(step.usd or 0.0, step.calls_low, step.calls_high) for step in told.steps])
 
 
 def _from_high(value: float, calls_low: int, calls_high: int) -> Range:

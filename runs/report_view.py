@@ -138,7 +138,7 @@ def show_plan(plan: InterpretationPlan, as_json: bool) -> None:
     if plan.usd is None:
         line("money: the price of this model is not known; give --price-input and --price-output", "yellow")
     else:
-        line(f"money: {plan.usd.low:.4f} to {plan.usd.high:.4f} USD; repairs of bad answers come on top")
+        line(f"money: {plan.usd.low:.4f} to {plan.usd.high:.4f} USD")
     for name in plan.over:
         line(
             f"the limit for {name} ({plan.budget[name]:g}) is below the high estimate: the run may be cut short",

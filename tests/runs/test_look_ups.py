@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tracescribe.agents.durable import run_store
+from tracescribe.agents.providers import secrets
 from tracescribe.prompts import list_prompts
 from tracescribe.runs import doctor, model_check
 from tracescribe.tracer import embedded
@@ -163,6 +165,7 @@ def test_doctor_finds_this_installation_healthy(run: Run, tmp_path: Path) -> Non
     assert (done.code, broken) == (0, [])
     names = {finding["name"] for finding in done.json["findings"]}
     assert {"python", "torch", "embedded files", "embedded model", "evidence", "OPENAI_API_KEY", "workspace"} <= names
+    assert {"keyring", "durable runs"} <= names
     assert list(tmp_path.iterdir()) == [], "an examination leaves nothing behind"
     assert "Everything that is needed is here." in run("doctor").out
 
@@ -172,6 +175,24 @@ def test_doctor_never_shows_a_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     done = run("doctor")
     assert "very-secret" not in done.out + done.err
     assert {f.name: f.found for f in doctor._keys()}["OPENAI_API_KEY"] == "set"
+
+
+def test_doctor_says_that_a_key_is_in_the_keyring_and_not_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in doctor.KEYS:
+        monkeypatch.delenv(key, raising=False)
+    kept = {"ANTHROPIC_API_KEY": "sk-ant-very-secret"}
+    monkeypatch.setattr(secrets, "stored_key", kept.get)
+    found = {finding.name: finding for finding in doctor._keys()}
+    assert (found["ANTHROPIC_API_KEY"].status, found["ANTHROPIC_API_KEY"].found) == ("ok", "in the keyring")
+    assert found["OPENAI_API_KEY"].status == "optional"
+    assert "keyring set tracescribe OPENAI_API_KEY" in found["OPENAI_API_KEY"].cure
+    assert "very-secret" not in repr(found)
+
+
+def test_doctor_says_where_runs_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor._durable_runs().status == "ok"
+    monkeypatch.setattr(run_store.RunStore, "is_unfinished", property(lambda _: False))
+    assert doctor._durable_runs().status == "broken"
 
 
 def test_doctor_says_what_is_broken_and_what_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
