@@ -8,6 +8,7 @@ from tests.agents.fake_server import FakeServer
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.call_log import CallLog
 from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.durable.run_store import RunStore
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.llm.settings import Style
@@ -30,6 +31,7 @@ def interpret(
     call_log: CallLog | Path | None = None,
     loop: LoopSettings = QUICK,
     case: InterpretationCase | None = None,
+    store: RunStore | None = None,
     **settings: object,
 ) -> CircuitReport:
     """One interpretation of the best-known prompt, labels judged by code alone unless asked otherwise."""
@@ -39,7 +41,8 @@ def interpret(
     given: dict[str, object] = {"judge_labels": False} | settings
     chosen = LlmAgentSettings(provider, style, **given)  # type: ignore[arg-type]
     with make_llm_agent(chosen, loop, call_log, environment={}) as agent:
-        return agent.interpret(case or InterpretationCase("dallas", prompt=DALLAS), toolbox, budget or Budget())
+        asked = case or InterpretationCase("dallas", prompt=DALLAS)
+        return agent.interpret(asked, toolbox, budget or Budget(), store=store)
 
 
 def timeless(report: CircuitReport) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from tests.agents.styles import DALLAS, QUICK, interpret, timeless, told
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.call_log import MemoryCallLog
 from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.durable.run_store import RunStore
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.llm.dialogue import Turn, shown_transcript
-from tracescribe.agents.llm.settings import DialogueSettings
+from tracescribe.agents.llm.session import LlmSession
+from tracescribe.agents.llm.settings import DialogueSettings, Style
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport, validate_report
 from tracescribe.agents.survey import make_survey
@@ -393,3 +396,37 @@ def test_what_was_shortened_may_be_asked_again(embedded_toolbox: Toolbox) -> Non
 
 
 FINISH = {"tool": "finish", "reason": ""}
+
+
+# -- runs that are cut ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("style", "cuts"), [("one-shot", (1,)), ("investigator", (2, 3, 5))])
+def test_a_run_that_is_cut_ends_in_the_same_report_and_asks_nothing_twice(
+    embedded_toolbox: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, style: Style, cuts: tuple[int, ...]
+) -> None:
+    """The process dies just after the nth answer of a run was recorded, several times over."""
+    real = LlmSession.ask
+    left: list[int] = []
+
+    def dying(self: LlmSession, *args: Any) -> Any:
+        answer = real(self, *args)
+        if left:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+        return answer
+
+    with serving(think) as server:
+        whole = interpret(server, embedded_toolbox, style)
+        calls = server.calls
+        monkeypatch.setattr(LlmSession, "ask", dying)
+        given: dict[str, Any] = {"call_log": tmp_path / "calls.jsonl", "store": RunStore(tmp_path / "run")}
+        for cut in cuts:
+            left[:] = [cut]
+            with pytest.raises(KeyboardInterrupt):
+                interpret(server, embedded_toolbox, style, **given)
+        left.clear()
+        resumed = interpret(server, embedded_toolbox, style, **given)
+        assert server.calls == 2 * calls
+    assert timeless(resumed) == timeless(whole)
