@@ -213,8 +213,9 @@ def _text(corpus: CorpusFacts, firing: Firing, triggers: Triggers, settings: Lab
         return mixed + prefix + store.token_texts[telling[0][0]]
     if triggers.on == "token":
         # a word may name the concept and yet be a poor detector of it (where it is said rather than read)
-        concept = hub_word(corpus, firing, mass_by_word(firing, settings.min_mass), settings.hub_ratio)
-        if concept is None and len(telling) > settings.shown_words:
+        candidates = tuple(w for w in mass_by_word(firing, settings.min_mass) if w not in corpus.frame)
+        concept = hub_word(corpus, firing, candidates, settings.hub_ratio)
+        if concept is None and len(telling) > 1:
             concept = last_word(corpus, firing, settings.end_share)
         if concept is not None:
             return store.token_texts[concept]

@@ -20,6 +20,8 @@ Float64Array = NDArray[np.float64]
 
 MIN_HUB_WORDS = 4
 """Fewest words among which a hub is looked for."""
+MIN_ENDINGS = 3
+"""Fewest sentences that can show what a feature's sentences end in."""
 ALWAYS = 0.9
 """Share of sentences that counts as all of them: corpora have slips."""
 
@@ -167,7 +169,7 @@ def last_word(corpus: CorpusFacts, firing: Firing, min_share: float) -> int | No
     ends = corpus.ends[corpus.ends >= 0]
     here = corpus.ends[np.unique(firing.sentence[firing.fires])]
     here = here[here >= 0]
-    if not len(here):
+    if len(here) < MIN_ENDINGS:
         return None
     word = int(np.bincount(here).argmax())
     share, base = float((here == word).mean()), float((ends == word).mean())
@@ -180,7 +182,8 @@ def hub_word(corpus: CorpusFacts, firing: Firing, words: Sequence[int], ratio: f
     A feature that fires on Dallas, Houston, Lubbock and Texas is about Texas: sentences on each of the cities mention
     Texas, but none mentions two cities. A word scores by the share of the others that it meets, squared, times the root of
     how often the feature fires on it. A word that meets the others only in the company of one further word (Austin, always
-    together with 'capital') is what a relation makes of the concept, not the concept.
+    together with 'capital') is what a relation makes of the concept, not the concept; where all words meet in company, that
+    tells none of them apart.
 
     Args:
         corpus: what is counted.
@@ -194,14 +197,15 @@ def hub_word(corpus: CorpusFacts, firing: Firing, words: Sequence[int], ratio: f
     present = np.zeros((len(words), store.n_sentences), dtype=np.bool_)
     for row, word in enumerate(words):
         present[row, sentence[token == word]] = True
-    scores = np.zeros(len(words))
+    scores, alone = np.zeros(len(words)), np.zeros(len(words), dtype=np.bool_)
     for row, word in enumerate(words):
         others = np.delete(np.arange(len(words)), row)
         meetings = present[row] & present[others].any(axis=0)
-        if _always_with(corpus, meetings, words):
-            continue
         met = float((present[others] & present[row]).any(axis=1).mean())
         scores[row] = met**2 * np.sqrt(firing.fires[firing.token == word].mean())
+        alone[row] = met > 0 and not _always_with(corpus, meetings, words)
+    if alone.any():
+        scores[~alone] = 0.0
     order = np.argsort(-scores, kind="stable")
     first, second = float(scores[order[0]]), float(scores[order[1]])
     return int(words[order[0]]) if first > 0 and first >= ratio * second else None

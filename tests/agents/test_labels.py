@@ -18,7 +18,7 @@ from tracescribe.agents.offline import OfflineProposer
 from tracescribe.agents.predicates import holds, holds_at, in_words
 from tracescribe.agents.survey import make_survey
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.agents.triggers import Firing, previous_triggers, word_triggers
+from tracescribe.agents.triggers import Firing, hub_word, last_word, previous_triggers, read_firing, word_triggers
 from tracescribe.agents.unseen import Part, deal
 from tracescribe.tracer.errors import EvidenceError
 from tracescribe.tracer.graph import FeatureRef
@@ -225,3 +225,29 @@ def test_where_a_feature_stands_in_this_prompt_is_told_beside_its_label(embedded
     assert "at 'is': from " in here["say Austin"] and here["say Austin"].endswith("towards 'Austin'")
     reads = {label.text: label.reads for label in labels}
     assert reads["Texas"] == "input" and reads["say Austin"] == "output"
+
+
+def fires_on(corpus: CorpusFacts, *words: str) -> Firing:
+    """A feature of the embedded corpus that would fire on these words alone."""
+    here = np.isin(corpus.store.token_ids, [i for word in words for i in corpus.ids_of(word)])
+    return read_firing(corpus.store, here.astype(np.float32), 0.25)
+
+
+def test_sentences_that_end_alike_name_a_feature_once_there_are_three(embedded_toolbox: Toolbox) -> None:
+    corpus = corpus_of(embedded_toolbox)
+    store = corpus.store
+    boxing = corpus.ids_of("boxing")[0]
+    ends = np.flatnonzero((store.token_ids == boxing) & corpus.labelling)
+    for n, named in ((2, None), (3, boxing)):
+        before = np.zeros(store.n_tokens, dtype=np.float32)
+        before[ends[:n] - 1] = 1.0  # it fires on the word before, whatever that is
+        assert last_word(corpus, read_firing(store, before, 0.25), 0.9) == named
+
+
+def test_a_hub_is_found_though_all_meet_in_company(embedded_toolbox: Toolbox) -> None:
+    """Every sentence on these cities and their country has the word 'country', which tells none of them apart."""
+    corpus = corpus_of(embedded_toolbox)
+    words = ("Ukraine", "Dnipro", "Kharkiv", "Lviv", "Odesa")
+    ids = [corpus.ids_of(word)[0] for word in words]
+    assert hub_word(corpus, fires_on(corpus, *words), ids, 1.3) == ids[0]
+    assert hub_word(corpus, fires_on(corpus, *words[1:]), ids[1:], 1.3) is None  # the cities never meet each other
