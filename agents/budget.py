@@ -24,6 +24,8 @@ from tracescribe.tracer.errors import BudgetExceededError
 
 __all__ = ["Budget", "Cost", "Hold", "Meter", "MeterSnapshot"]
 
+_PICO = 10**12
+
 
 class Budget(Frozen):
     """Limits of one interpretation; None means no limit.
@@ -78,7 +80,6 @@ class Meter:
     Attributes:
         budget: the limits.
         experiments, forward_passes, llm_calls, input_tokens, output_tokens: spent so far.
-        usd: money spent so far; None while no price was known.
         doubtful_tokens, doubtful_usd: what attempts without an answer may have cost at most, beyond what was spent.
     """
 
@@ -89,7 +90,7 @@ class Meter:
         self.llm_calls = 0
         self.input_tokens = 0
         self.output_tokens = 0
-        self.usd: float | None = None
+        self._pico_usd: int | None = None
         self.doubtful_tokens = 0
         self.doubtful_usd = 0.0
         self._clock = clock
@@ -99,6 +100,14 @@ class Meter:
         self._together = False  # whether calls may be on their way together
         self._overbilled = False
         self._changed = threading.Condition(threading.RLock())
+
+    @property
+    def usd(self) -> float | None:
+        """Money spent so far; None while no price was known.
+
+        Added up in whole 1e-12 USD: bills come in any order, and their sum is to be the same in each.
+        """
+        return None if self._pico_usd is None else self._pico_usd / _PICO
 
     @property
     def seconds(self) -> float:
@@ -192,7 +201,7 @@ class Meter:
             self.llm_calls = snapshot.llm_calls
             self.input_tokens = snapshot.input_tokens
             self.output_tokens = snapshot.output_tokens
-            self.usd = snapshot.usd
+            self._pico_usd = None if snapshot.usd is None else round(snapshot.usd * _PICO)
             self.doubtful_tokens = snapshot.doubtful_tokens
             self.doubtful_usd = snapshot.doubtful_usd
             self._start = self._clock() - snapshot.seconds
@@ -235,7 +244,7 @@ class Meter:
         self.input_tokens += cost.input_tokens
         self.output_tokens += cost.output_tokens
         if cost.usd is not None:
-            self.usd = (self.usd or 0.0) + cost.usd
+            self._pico_usd = (self._pico_usd or 0) + round(cost.usd * _PICO)
 
     def _check_cost(self, more: Cost) -> None:
         held = [hold.now for hold in self._held]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -107,6 +108,21 @@ def test_an_attempt_of_unknown_fate_counts_against_the_limit_and_not_in_the_sum(
         held.renew()
     held.settle(Cost(1))
     assert (meter.llm_calls, meter.input_tokens, meter.doubtful_tokens) == (1, 0, 800)
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_money_adds_up_the_same_in_any_order(bills: list[float], random: Random) -> None:
+    shuffled = list(bills)
+    random.shuffle(shuffled)
+    sums = []
+    for order in (bills, shuffled):
+        meter = Meter(Budget(usd=None))
+        for usd in order:
+            meter.record(usd=usd)
+        again = Meter(Budget())
+        again.restore(meter.snapshot())
+        sums += [meter.usd, again.usd]
+    assert len(set(sums)) == 1 and sums[0] == pytest.approx(sum(bills), abs=1e-9)
 
 
 def test_only_the_first_call_and_those_after_a_surprise_go_alone() -> None:
