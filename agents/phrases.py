@@ -63,8 +63,10 @@ def percent(value: float, source: str) -> Piece:
 
 
 def amount(value: float, source: str) -> Piece:
-    """A quantity in two significant digits, whole from one hundred on."""
-    return Number(f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}", source)
+    """A quantity in two significant digits, whole from one hundred on, in thousandths below a hundredth."""
+    if abs(value) < 0.01:
+        return Number(f"{value:.3f}" if value else "0", source)
+    return Number(f"{value:.0f}" if abs(value) >= 99.5 else f"{value:.2g}", source)
 
 
 def count(value: int, source: str) -> Piece:

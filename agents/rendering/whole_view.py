@@ -133,5 +133,5 @@ def stop_words(report: CircuitReport) -> str | None:
     stopped = report.stopped
     if stopped is None:
         return None
-    detail = f" ({visible_text(stopped.detail)})" if stopped.detail else ""
-    return f"after {numbers.counted(stopped.rounds, 'round')} of revision: {STOP_WORDS[stopped.reason]}{detail}"
+    why = visible_text(stopped.detail) or STOP_WORDS[stopped.reason]
+    return f"after {numbers.counted(stopped.rounds, 'round')} of revision ({stopped.reason}): {why}"

@@ -290,6 +290,22 @@ def _circuit(supernodes: Sequence[Supernode], answer: str) -> CircuitEffect:
     )
 
 
+def _judged(method: Literal["detection", "fuzzing"], judge: str) -> JudgedScore:
+    return JudgedScore(
+        method=method,
+        judge=judge,
+        balanced_accuracy=0.91,
+        interval=Interval(low=0.84, high=0.97, method="bootstrap over contexts"),
+        n_positive=20,
+        n_random=20,
+        n_near_miss=10,
+        right_positive=19,
+        right_random=20,
+        right_near_miss=6,
+        n_failed=1,
+    )
+
+
 def _labels() -> tuple[FeatureLabel, ...]:
     score = DetectionScore(
         auc=0.996,
@@ -301,22 +317,7 @@ def _labels() -> tuple[FeatureLabel, ...]:
         interval=Interval(low=0.89, high=0.96, method="bootstrap over contexts"),
     )
     texas = Predicate(on="token", words=("Dallas", "Houston", "Laredo", "Texas"))
-    judged = tuple(
-        JudgedScore(
-            method=method,
-            judge="gpt-x (detect_feature 1.0.0)",
-            balanced_accuracy=0.91,
-            interval=Interval(low=0.84, high=0.97, method="bootstrap over contexts"),
-            n_positive=20,
-            n_random=20,
-            n_near_miss=10,
-            right_positive=19,
-            right_random=20,
-            right_near_miss=6,
-            n_failed=1,
-        )
-        for method in METHODS
-    )
+    judged = tuple(_judged(method, "gpt-x (detect_feature 1.0.0)") for method in METHODS)
     return (
         FeatureLabel(
             layer=1,
@@ -506,6 +507,9 @@ def hostile_report() -> CircuitReport:
             layer=supernodes[i].members[0].layer,
             feature=supernodes[i].members[0].feature,
             text=_hostile(i),
+            here=_hostile(i + 1),
+            earlier=HOSTILE,
+            judged=(_judged("detection", _hostile(i + 2)),),
             predicate=Predicate(on="previous", words=HOSTILE),
             proposed_by=_hostile(i),
         )

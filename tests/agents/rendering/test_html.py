@@ -223,7 +223,7 @@ def test_the_whole_circuit_stands_beside_random_ones(page: Page, untested_report
     assert "9 features of 40 that fire in the prompt" in text
     assert "“Austin” over “Houston”" in text and "91.2 %" in text and "97.4 %" in text
     assert "mean of 99 random circuits of its size" in text
-    assert "The agent stopped after 2 rounds of revision: nothing new was proposed" in text
+    assert "The agent stopped after 2 rounds of revision (nothing new): the agent proposed no claim" in text
     untested = " ".join("".join(Page(render_html(untested_report)).text).split())
     assert "The circuit as a whole was not measured." in untested
 

@@ -77,3 +77,27 @@ def test_untested_report_says_so_at_the_top(untested_report: CircuitReport) -> N
     head = render_markdown(untested_report).split("## In short")[0]
     assert "> **Hypotheses only: nothing was tested.**" in head
     assert "> **Cut short:** the budget of 10 seconds is used up" in head
+
+
+def test_everything_that_the_page_shows_is_in_the_text(dallas_report: CircuitReport, store: EvidenceLookup) -> None:
+    """Plans, tokens before and after, doses, wordings, judged labels, the whole circuit, swaps and the end."""
+    markdown = render_markdown(dallas_report, evidence=store)
+    shown = "".join(token.content for token in _tokens(markdown) if token.type.startswith("text"))
+    for words in (
+        "hypothesis: Without 'Texas' the answer 'Austin' is lost.",
+        "tracescribe-rule/2: supported from 0.693 on",
+        "entry 7, hash",
+        "“Austin”: 97.3 % → 2.1 %; logit 14.2 → 10.4; rank 1 → 3",
+        "Dose and response: effect by dose: 0.000 at 1.00",
+        "Other wordings: mean 3.32 to 4.07 (95%); 4 of 5 apply",
+        "In the wording “Dallas?”: does not apply: no such features",
+        "detection: 0.910 (95% interval 0.840 to 0.970)",
+        "It replaced “any city”, “a place”, which scored poorly.",
+        "9 features of 40 that fire in the prompt",
+        "mean of 99 random circuits of its size",
+        "Dallas (rejected)",
+        "members alike: 0.810",
+        "The agent stopped after 2 rounds of revision (nothing new)",
+        "18.3 %",
+    ):
+        assert words in shown, words
