@@ -9,19 +9,20 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pkgutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 HEAVY = (
-    "openai",
+    "openai.resources.chat.completions.completions",
     "transformers",
     "langgraph.graph",
     "langgraph.checkpoint.sqlite",
-    "tracescribe.agents.llm.agent",
-    "tracescribe.agents.rendering",
     "tracescribe.runs.cli",
-    "tracescribe.runs.commands.interpret",
 )
+PACKAGES = ("tracescribe.agents", "tracescribe.runs.commands", "tracescribe.tracer")
+"""Every module in these is imported beforehand, down to their sub-packages."""
 
 
 def serve(folder: Path) -> None:
@@ -30,7 +31,7 @@ def serve(folder: Path) -> None:
 
     # A thread pool does not survive a fork, so none may be made here or there.
     torch.set_num_threads(1)
-    for name in HEAVY:
+    for name in (*HEAVY, *_modules()):
         importlib.import_module(name)
     from tracescribe.agents.toolbox import load_toolbox
 
@@ -42,6 +43,14 @@ def serve(folder: Path) -> None:
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _modules() -> Iterator[str]:
+    for package in PACKAGES:
+        folder = importlib.import_module(package).__path__
+        yield from (
+            module.name for module in pkgutil.walk_packages(folder, f"{package}.") if "__main__" not in module.name
+        )
 
 
 def _become(arguments: list[str], output: Path) -> None:
