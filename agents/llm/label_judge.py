@@ -64,7 +64,7 @@ class LlmLabelJudge:
     def name(self) -> str:
         """The model by the templates that it is asked with."""
         templates = ", ".join(load_prompt(name).reference for name in JUDGE_TEMPLATES.values())
-        return f"{self.session.client.endpoint.model} by {templates}"
+        return f"{self.session.settings.shown_model or self.session.client.endpoint.model} by {templates}"
 
     def judge(self, tools: CaseTools, label: FeatureLabel, method: Method, tasks: Sequence[JudgeTask]) -> Answers:
         """One answer for each task; None where no usable one came.
