@@ -52,7 +52,7 @@ class CallSummary:
 
     def as_json(self) -> dict[str, object]:
         """The summary as plain JSON values."""
-        return asdict(self) | {"steps": list(self.steps), "failed_steps": list(self.failed_steps)}
+        return {**asdict(self), "steps": list(self.steps), "failed_steps": list(self.failed_steps)}
 
 
 def summarise_calls(report: CircuitReport, call_log: Path) -> CallSummary:
