@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.output_labels import output_text
 from tracescribe.agents.run_account import RunAccount
 from tracescribe.tracer.blinding import blind
 from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError, UnknownIdError
@@ -295,14 +295,3 @@ class CaseTools(RunAccount):
             return False
         told = self.full.provenance
         return told.get("model_sha256") == model.weights_sha256 and told.get("transcoders_sha256") == transcoders.sha256
-
-
-_OUTPUT_LABEL = re.compile(r"""output:? *"(.*)"(?: \(p=[\d.]+\))?""", re.DOTALL | re.IGNORECASE)
-"""How circuit-tracer and Neuronpedia spell an output token in a logit node's label."""
-
-
-def output_text(graph: AttributionGraph, index: int) -> str:
-    """Text of a logit node as its label tells it; the token id where there is no label."""
-    label = graph.labels[index]
-    match = _OUTPUT_LABEL.search(label)
-    return (match.group(1) if match else label).strip() or f"token {int(graph.nodes.feature[index])}"
