@@ -418,10 +418,11 @@ def test_a_run_that_is_cut_ends_in_the_same_report_and_asks_nothing_twice(
         return answer
 
     with serving(think) as server:
-        whole = interpret(server, embedded_toolbox, style)
+        whole = interpret(server, embedded_toolbox, style, budget=NOTHING_TESTED)
         calls = server.calls
         monkeypatch.setattr(LlmSession, "ask", dying)
-        given: dict[str, Any] = {"call_log": tmp_path / "calls.jsonl", "store": RunStore(tmp_path / "run")}
+        log, store = tmp_path / "calls.jsonl", RunStore(tmp_path / "run")
+        given: dict[str, Any] = {"call_log": log, "store": store, "budget": NOTHING_TESTED}
         for cut in cuts:
             left[:] = [cut]
             with pytest.raises(KeyboardInterrupt):
