@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tracescribe.evals.oracle_homes import World
 
 SCHEMA = "tracescribe-judge-bench/1"
-DEFAULT_N, QUICK_N = 240, 60
+DEFAULT_N, QUICK_N = 200, 60
 MIN_PROMPTS = 6
 """One of every task."""
 
@@ -65,8 +65,8 @@ class JudgeBenchSettings:
 
     n: int = DEFAULT_N
     seed: int = 0
-    model_prompts: int = 12
-    null_reports: int = 18
+    model_prompts: int = 8
+    null_reports: int = 8
     exchanged_reports: int = 2000
     per_kind: int = PER_KIND
     pushes: int = RANDOM_PUSHES
@@ -80,7 +80,7 @@ class JudgeBenchSettings:
     def quick(cls, seed: int = 0, n: int = QUICK_N) -> JudgeBenchSettings:
         """Small enough for every change of the code."""
         return cls(
-            n=n, seed=seed, model_prompts=2, null_reports=2, exchanged_reports=400, per_kind=2, pushes=100, every=3
+            n=n, seed=seed, model_prompts=2, null_reports=2, exchanged_reports=400, per_kind=2, pushes=60, every=4
         )
 
 

@@ -12,7 +12,7 @@ from tracescribe.runs.commands.options import Json, Seed
 
 def judge(
     n: Annotated[
-        int | None, typer.Option("--n", min=1, help="Least number of false claims; 240, or 60 if --quick.")
+        int | None, typer.Option("--n", min=1, help="Least number of false claims; 200, or 60 if --quick.")
     ] = None,
     seed: Seed = 0,
     quick: Annotated[

@@ -34,6 +34,8 @@ from tracescribe.tracer.statistics import roc_auc
 N_FALSE = 60
 ALPHA = 0.05
 CAUSAL = tuple(kind for kind in CLAIM_KINDS if kind != "label")
+FEW = Budget(experiments=3)
+"""Enough where the verdicts are not the point."""
 QUICK_LOOP = LoopSettings(experiments=ExperimentSettings(n_controls=50))
 
 
@@ -155,10 +157,11 @@ def test_a_scripted_model_says_the_same_behind_a_server(
     )
     settings = LlmAgentSettings(provider=provider, name="adversary", judge_labels=False)
     with make_llm_agent(settings, QUICK_LOOP, environment={}) as agent:
-        served = agent.interpret(case, toolbox, Budget())
-    here = scripted_agent("adversary", Adversary(3), QUICK_LOOP).interpret(case, toolbox, Budget())
-    assert served.claims and served.claims == here.claims
+        served = agent.interpret(case, toolbox, FEW)
+    here = scripted_agent("adversary", Adversary(3), QUICK_LOOP).interpret(case, toolbox, FEW)
+    assert len(served.claims) > 5 and served.claims == here.claims
     assert outcomes(served) == outcomes(here)
+    assert len(set(outcomes(served))) > 1
 
 
 def outcomes(report: CircuitReport) -> list[str]:

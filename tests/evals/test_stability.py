@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from tracescribe.agents.agent import InterpretationAgent
+from tracescribe.agents.agent import InterpretationAgent, Progress, no_progress
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
+from tracescribe.agents.durable.run_store import RunStore
 from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Outcome
 from tracescribe.agents.loop_settings import LoopSettings
@@ -35,9 +38,36 @@ def quick(seed: int) -> LoopSettings:
     return LoopSettings(seed=seed, experiments=ExperimentSettings(n_controls=99))
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The offline agent, which interprets the same prompt with the same seed once."""
+
+    seed: int
+    reports: dict[tuple[str | None, int], CircuitReport]
+    name: str = "offline"
+
+    def interpret(
+        self,
+        case: InterpretationCase,
+        toolbox: Toolbox,
+        budget: Budget,
+        progress: Progress = no_progress,
+        store: RunStore | None = None,
+    ) -> CircuitReport:
+        key = (case.prompt, self.seed)
+        if key not in self.reports:
+            self.reports[key] = offline_agent(quick(self.seed)).interpret(case, toolbox, budget)
+        return self.reports[key]
+
+
 @pytest.fixture(scope="module")
-def report(toolbox: Toolbox) -> CircuitReport:
-    return offline_agent(quick(0)).interpret(InterpretationCase("x", prompt=PROMPTS[0]), toolbox, Budget())
+def reports() -> dict[tuple[str | None, int], CircuitReport]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def report(toolbox: Toolbox, reports: dict[tuple[str | None, int], CircuitReport]) -> CircuitReport:
+    return Kept(0, reports).interpret(InterpretationCase("x", prompt=PROMPTS[0]), toolbox, Budget())
 
 
 def with_outcome(report: CircuitReport, place: int, outcome: Outcome) -> CircuitReport:
@@ -99,9 +129,9 @@ def test_one_seed_says_nothing_of_stability(toolbox: Toolbox) -> None:
         measure_stability({}, PROMPTS, (1, 1), toolbox)
 
 
-def test_the_offline_agent_is_stable(toolbox: Toolbox) -> None:
+def test_the_offline_agent_is_stable(toolbox: Toolbox, reports: dict[tuple[str | None, int], CircuitReport]) -> None:
     def offline(prompt: str, seed: int) -> InterpretationAgent:
-        return offline_agent(quick(seed))
+        return Kept(seed, reports)
 
     found = measure_stability({"offline": offline}, PROMPTS, (0, 1), toolbox)
     (agent,) = found.agents
