@@ -30,16 +30,16 @@ _PICO = 10**12
 class Budget(Frozen):
     """Limits of one interpretation; None means no limit.
 
-    The defaults are several times what the offline agent spends on the embedded model, so that they stop a runaway and
-    nothing else.
+    The defaults are several times what the offline agent spends on the embedded model, and twice what a pipeline asks a
+    language model at most, so that they stop a runaway and nothing else.
 
     Attributes:
         experiments: registered claims that may be tested.
         forward_passes: prompts sent through the model, every row of a batch counted (controls included).
         seconds: wall-clock time; a run that this limit cuts short is not reproducible byte for byte.
-        llm_calls: requests to a language model.
+        llm_calls: requests to a language model; the attempts at one request count once.
         tokens: language-model tokens, read and written together.
-        usd: money.
+        usd: money; needs a model whose price is known.
     """
 
     experiments: int | None = Field(default=200, ge=0)
