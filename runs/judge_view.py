@@ -54,6 +54,8 @@ def _outcomes(title: str, rows: Sequence[KindRates], *, true: bool) -> Table:
     for column in ("n", "supported", "alone", "refuted", "unsure", "untested"):
         table.add_column(column, justify="right")
     table.add_column("supported" if true else "wrongly, at most", no_wrap=True)
+    if true:
+        table.add_column("of those with enough data", no_wrap=True)
     for row in rows:
         outcomes = row.outcomes
         table.add_row(
@@ -64,7 +66,7 @@ def _outcomes(title: str, rows: Sequence[KindRates], *, true: bool) -> Table:
             str(outcomes["refuted"]),
             str(outcomes["inconclusive"]),
             str(outcomes["untested"]),
-            share(row.supported if true else row.supported_alone),
+            *((share(row.supported), share(row.of_testable)) if true else (share(row.supported_alone),)),
         )
     return table
 

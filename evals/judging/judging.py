@@ -96,6 +96,7 @@ def _told(
         outcome=verdict.outcome,
         alone=alone.outcome,
         effect=verdict.effect,
+        n_controls=verdict.n_controls,
         reason=verdict.reason,
         claim=claim.model_dump_json(),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import Outcome
 from tracescribe.tracer.statistics import wilson_interval
 
@@ -29,6 +30,7 @@ class JudgedClaim(_Frozen):
         outcome: in the report that it stood in.
         alone: the same judged as if it were the only claim of its report: the easiest way to be supported.
         effect: as the judge measured it; the truth's own measure is `true_effect`.
+        n_controls: behind the verdict.
     """
 
     source: Source
@@ -42,8 +44,14 @@ class JudgedClaim(_Frozen):
     outcome: Outcome
     alone: Outcome
     effect: float | None
+    n_controls: int
     reason: str
     claim: str
+
+    @property
+    def testable(self) -> bool:
+        """Whether there was enough to decide on: a measurement, and the controls that the rule asks for."""
+        return self.outcome != "untested" and self.n_controls >= MIN_CONTROLS
 
 
 class Rate(_Frozen):
@@ -75,6 +83,7 @@ class KindRates(_Frozen):
         outcomes: by outcome.
         supported: in their reports.
         supported_alone: each judged as if it stood alone.
+        of_testable: supported in their reports, of those for which there was enough data to decide on.
     """
 
     kind: str
@@ -82,6 +91,7 @@ class KindRates(_Frozen):
     outcomes: dict[Outcome, int]
     supported: Rate
     supported_alone: Rate
+    of_testable: Rate
 
 
 def rates(claims: Sequence[JudgedClaim], kinds: Iterable[str]) -> tuple[KindRates, ...]:
@@ -99,4 +109,5 @@ def _rates(kind: str, claims: Sequence[JudgedClaim]) -> KindRates:
         outcomes=outcomes,
         supported=Rate.of(outcomes["supported"], len(claims)),
         supported_alone=Rate.of(alone, len(claims)),
+        of_testable=Rate.of(outcomes["supported"], sum(c.testable for c in claims)),
     )

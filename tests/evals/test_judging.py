@@ -55,11 +55,6 @@ def bench(prepared: JudgeBenchRun) -> JudgeBench:
     return prepared.run()
 
 
-def decidable(claim: JudgedClaim) -> bool:
-    """Whether there was enough to decide on: a measurement, and the controls that the rule asks for."""
-    return claim.outcome != "untested" and "distinct controls exist" not in claim.reason
-
-
 def test_no_false_claim_is_supported(bench: JudgeBench) -> None:
     """Not in its report, and not even where it is the only claim and nothing is corrected for."""
     planted = bench.of("registered", true=False)
@@ -80,7 +75,7 @@ def test_false_claims_are_about_active_features_that_matter(bench: JudgeBench) -
 
 
 def test_true_claims_are_supported(bench: JudgeBench) -> None:
-    told = [claim for claim in bench.of("registered", "truthful", true=True) if decidable(claim)]
+    told = [claim for claim in bench.of("registered", "truthful", true=True) if claim.testable]
     supported = [claim for claim in told if claim.outcome == "supported"]
     missed = [(c.kind, c.prompt, c.reason) for c in told if c.outcome != "supported"]
     assert len(told) >= 50
