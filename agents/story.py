@@ -34,7 +34,7 @@ STOP_WORDS: Mapping[StopReason, str] = {
     "complete": "the circuit carries the answer, and no claim of the last round came back refuted or weak",
     "nothing new": "nothing new was proposed",
     "round limit": "no further round was allowed",
-    "untestable": "nothing could be tested here",
+    "untestable": "its claims were not tested, since nothing can be tested here",
 }
 """Why revision ended, for people."""
 
