@@ -68,11 +68,12 @@ def draw_windows(
     if len(positive) < min_positive or len(negative) < min_positive:
         return ()
     activation = store.dense(ref)
+    fires = activation > 0
     near, lure = _near_misses(corpus, ref, negative, settings, rng)
     # chance may bring near misses among the random ones; what is drawn as one kind is not drawn as the other again
     others = rng.permutation(np.setdiff1d(negative, near))[: settings.n_random + settings.n_near_miss - len(near)]
     firing = rng.permutation(positive)[: settings.n_positive]
-    found = [_around(store, s, "positive", activation > 0, activation, settings.window, rng) for s in firing]
+    found = [_around(store, s, "positive", fires, activation, settings.window, rng) for s in firing]
     n_wrong = math.ceil(np.mean([len(window.marked) for window in found]))
     nothing = np.zeros(store.n_tokens, dtype=np.bool_)
     silent = [_around(store, s, "near_miss", lure, None, settings.window, rng) for s in near]
