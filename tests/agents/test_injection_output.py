@@ -181,7 +181,7 @@ def test_markdown_gains_no_link_image_or_html(attacked: Shown, calm: Shown) -> N
 def test_nothing_hidden_reaches_a_reader(attacked: Shown, kind: str) -> None:
     """No escape codes, no direction overrides, no invisible letters; our own pages isolate texts by markup."""
     page = getattr(attacked, kind)
-    bad = {f"{ord(c):x}" for c in page if c not in "\n\t" and is_hidden(c)}
+    bad = {f"{ord(c):x}" for c in set(page) if c not in "\n\t" and is_hidden(c)}
     # the joiner of composed emoji and variation selectors change how a sign looks, and nothing else on a page
     joined = {"200d", *(f"{code:x}" for code in range(0xFE00, 0xFE10))}
     fillers = {"34f", "115f", "2800", "3164", *(f"{code:x}" for code in range(0xE0100, 0xE01F0))}

@@ -44,19 +44,19 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_plan_asks_nothing_and_writes_nothing(style: str, run: Run, tmp_path: Path) -> None:
+def test_a_plan_asks_nothing_and_writes_nothing(style: str, run: Run, graph_file: Path, tmp_path: Path) -> None:
     with serving(think) as server:
-        call = ("interpret", "-p", DALLAS, "--agent", f"openai-compatible:{server.url('openai')}", "--style", style)
+        spec = f"openai-compatible:{server.url('openai')}"
         plan = run(
-            *call, "--price-input", "1", "--price-output", "2", "--max-tokens", "100", "--dry-run", "--json"
-        ).json
+            "interpret", "--graph", graph_file, "--no-weights", "--agent", spec, "--style", style,
+            "--price-input", "1", "--price-output", "2", "--max-tokens", "100", "--dry-run", "--json",
+        ).json  # fmt: skip
         assert server.calls == 0
-    assert files(tmp_path) == set()
+    assert files(tmp_path) == {"dallas.json"}
     assert plan["answer"].strip() == "Austin" and plan["style"] == style
     assert 0 < plan["labels"] <= plan["features"] and plan["steps"][0] == "trace"
     assert 0 < plan["calls"]["low"] <= plan["calls"]["high"]
     assert 0 < plan["usd"]["low"] <= plan["usd"]["high"] and plan["tokens"]["low"] <= plan["tokens"]["high"]
-    assert 0 < plan["forward_passes"]["high"] <= plan["budget"]["forward_passes"]
     assert plan["over"] == ["tokens"], "the limit was set below what the plan needs"
 
 
@@ -76,6 +76,7 @@ def test_the_plan_holds_what_then_happens(run: Run, tmp_path: Path) -> None:
         asked = server.calls
     assert done.code == 0, done.err
     assert plan["calls"]["low"] <= asked <= plan["calls"]["high"]
+    assert 0 < plan["forward_passes"]["high"] <= plan["budget"]["forward_passes"]
     assert done.json["cost"]["experiments"] <= plan["experiments"]["high"]
     assert done.json["cost"]["forward_passes"] <= plan["forward_passes"]["high"]
     assert done.json["language_model"]["failed_steps"] == []
