@@ -241,6 +241,9 @@ def test_killed_at_random_moments(machine: Machine, tmp_path: Path, style: str) 
             kills += 1
             kinds[killer.kind] += 1
             log = out / "run" / "registry.jsonl"
+            if (out / "run" / "finished").exists():
+                kept.clear()  # its report was written, so the next process starts anew
+                continue
             kept.append(log.read_bytes().rpartition(b"\n")[0] if log.exists() else b"")
         assert timeless(out) == expected
         assert registry(out) == fixed
@@ -250,4 +253,4 @@ def test_killed_at_random_moments(machine: Machine, tmp_path: Path, style: str) 
         assert (out / "run" / "finished").exists()
         check_calls(out, machine.server.sent - before, concurrency * (kills - kills_before))
         shutil.rmtree(out)
-    assert len(kinds) >= 2
+    assert style != "pipeline" or len(kinds) >= 2
