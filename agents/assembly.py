@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from tracescribe.agents.circuit_edges import circuit_edges
 from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import CircuitEffect, Supernode, Verdict
-from tracescribe.agents.report import CircuitReport, Cost, Provenance, Unexplained, validate_report
+from tracescribe.agents.report import CircuitReport, Cost, Provenance, StepFailure, Unexplained, validate_report
+from tracescribe.agents.report_story_checks import story_faults
 from tracescribe.agents.report_whole_checks import rejected_ids, standing_features
 from tracescribe.agents.state import LoopState
 from tracescribe.agents.story import tell_story
@@ -71,9 +72,25 @@ def assemble_report(
         cost=_cost(tools, seconds),
         provenance=provenance,
     )
-    report = untold.model_copy(update={"summary": tell_story(untold)})
+    report = with_story(untold)
     validate_report(report)
     return report
+
+
+def with_story(untold: CircuitReport) -> CircuitReport:
+    """The report with its story.
+
+    A story that cannot be checked is left out and recorded as a failure. Texts of a graph file could bring that about: a
+    token that holds quotation marks may make a quotation end where another begins.
+    """
+    report = untold.model_copy(update={"summary": tell_story(untold)})
+    faults = story_faults(report)
+    if not faults:
+        return report
+    failure = StepFailure(
+        step="report", error=f"the story was left out, since its numbers cannot be checked: {faults[0]}"
+    )
+    return untold.model_copy(update={"failures": (*untold.failures, failure)})
 
 
 def mark_rejected(
