@@ -51,7 +51,7 @@ class ExperimentSettings:
 
     def as_json(self) -> dict[str, object]:
         """The settings as plain JSON values."""
-        return asdict(self) | {"paraphrases": list(self.paraphrases)}
+        return {**asdict(self), "paraphrases": list(self.paraphrases)}
 
     def for_claims(self, n_claims: int) -> ExperimentSettings:
         """The same with controls enough for so many claims.
