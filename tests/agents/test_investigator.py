@@ -20,6 +20,7 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.call_log import MemoryCallLog
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.durable.run_store import RunStore
+from tracescribe.agents.llm import donor_book
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.llm.dialogue import Turn, shown_transcript
 from tracescribe.agents.llm.session import LlmSession
@@ -28,6 +29,7 @@ from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport, validate_report
 from tracescribe.agents.survey import make_survey
 from tracescribe.agents.toolbox import Toolbox
+from tracescribe.tracer.errors import BudgetExceededError
 
 NOTHING_TESTED = Budget(experiments=0)
 FINISH = {"tool": "finish", "reason": ""}
@@ -322,6 +324,22 @@ def test_verdicts_come_back_and_new_supernodes_can_be_made_for_new_claims(embedd
     assert verdict["c2"].outcome == "supported", verdict["c2"]
     assert "has the members of" in told(report, "revise") or "used twice" in told(report, "revise")
     validate_report(report)
+
+
+def test_a_limit_met_in_a_tool_is_told_and_the_dialogue_goes_on(
+    embedded_toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spent(*_: object) -> None:
+        raise BudgetExceededError("forward_passes: the limit of 10 would be passed")
+
+    monkeypatch.setattr(donor_book, "find_donors", spent)
+    with serving(think) as server:
+        report = interpret(server, embedded_toolbox, "investigator", budget=NOTHING_TESTED)
+        (_, second, *_) = turns_of(server.questions, "hypothesise")
+    results = [done["result"] for done in second["transcript"][0]["did"]]
+    assert results and all("forward_passes" in result["error"] for result in results)
+    assert {claim.kind for claim in report.claims} == {"necessity", "label", "sufficiency"}
+    assert "find_donors: forward_passes" in told(report, "hypothesise")
 
 
 # -- transcripts ----------------------------------------------------------------------------------------------------------

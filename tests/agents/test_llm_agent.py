@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_the_report_keeps_its_contract(told: Told) -> None:
     assert report.labels[0].proposed_by == f"fake-1 by {load_prompt('label_feature').reference}"
     assert any(label.here for label in report.labels)
     assert all(label.score is not None for label in report.labels if label.predicate is not None)
+
+
+def test_questions_come_in_the_order_of_the_steps(told: Told) -> None:
+    """Labels, then their judging (and once more for those sent back), then groups, then claims; nothing before its turn."""
+    kinds = [kind for kind, _ in groupby(question.schema_name for question in told.questions)]
+    labelling = kinds[: kinds.index("SupernodesAnswer")]
+    assert len(labelling) >= 2 and labelling == (["FeatureLabelAnswer", "JudgementsAnswer"] * 2)[: len(labelling)]
+    assert kinds[len(labelling) :][:2] == ["SupernodesAnswer", "ClaimsAnswer"]
+    assert set(kinds[len(labelling) + 2 :]) <= {"RevisionAnswer"}
 
 
 def test_a_swap_proposed_by_a_language_model_is_tested_like_any_other(told: Told, toolbox: Toolbox) -> None:
