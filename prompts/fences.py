@@ -23,6 +23,8 @@ _SELECTORS = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01
 
 def is_hidden(character: str) -> bool:
     """Whether a reader cannot see this character: it is not drawn, or it changes how others are. Newline and tab count."""
+    if character.isascii():
+        return not character.isprintable()
     return (
         unicodedata.category(character) in _HIDDEN_CATEGORIES
         or character in _BLANK_LETTERS
