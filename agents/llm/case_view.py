@@ -92,6 +92,11 @@ def fitting(rows: Sequence[Json], max_chars: int) -> list[Json]:
     return kept
 
 
+def newest_fitting(rows: Sequence[Json], max_chars: int) -> list[Json]:
+    """The last rows that fit, in their order: of a history the end tells most."""
+    return fitting(rows[::-1], max_chars)[::-1]
+
+
 def short(value: float) -> float:
     """Three significant digits: more would only lengthen the prompt."""
     return float(f"{float(value):.3g}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracescribe.agents.claims import Claim, Frozen
+from tracescribe.agents.claims import Claim, Frozen, supernodes_of
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.llm.actions import (
     ALLOWED,
@@ -183,7 +183,7 @@ class CaseDesk:
         notebook = self.notebook
         if action.supernode not in notebook.made:
             raise UnknownIdError(f"no supernode {action.supernode[:20]!r} was made in this step")
-        if any(action.supernode in claim.model_dump_json() for claim in notebook.claims):
+        if any(action.supernode in supernodes_of(claim) for claim in notebook.claims):
             raise InputError(f"a claim is about {action.supernode}")
         self._keep(
             notebook,

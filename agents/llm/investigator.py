@@ -13,7 +13,7 @@ from tracescribe.agents.agent import Findings, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.llm.base import LlmProposerBase
-from tracescribe.agents.llm.case_view import Json, fitting, view_of
+from tracescribe.agents.llm.case_view import Json, newest_fitting, view_of
 from tracescribe.agents.llm.circuit_view import circuit_as_data, prompt_outputs, prompt_tokens, verdicts_as_data
 from tracescribe.agents.llm.desk import TEMPLATE, CaseDesk, Notebook
 from tracescribe.agents.llm.dialogue import Dialogue
@@ -114,7 +114,7 @@ class InvestigatorProposer(LlmProposerBase):
             findings.claims,
         )
         verdicts: dict[str, Json] = {
-            "claims": fitting(verdicts_as_data(findings), MAX_VERDICT_CHARS),
+            "claims": newest_fitting(verdicts_as_data(findings), MAX_VERDICT_CHARS),
             "circuit": circuit_as_data(findings.circuit),
         }
         notebook, failures, error = self._held(

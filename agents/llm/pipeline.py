@@ -14,7 +14,7 @@ from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.llm.answers import ClaimsAnswer, RevisionAnswer, SupernodesAnswer
 from tracescribe.agents.llm.base import LlmProposerBase
-from tracescribe.agents.llm.case_view import CaseView, fitting, view_of
+from tracescribe.agents.llm.case_view import CaseView, fitting, newest_fitting, view_of
 from tracescribe.agents.llm.circuit_view import (
     circuit_as_data,
     donors_as_data,
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 
 MAX_GROUP_CHARS = 60_000
 """Of candidate groups, as `name_supernodes` has room for."""
+MAX_REGROUP_CHARS = 30_000
+"""Of supernodes with their members, as `revise_claims` has room for."""
+MAX_SUPERNODE_CHARS, MAX_EDGE_CHARS, MAX_LIST_CHARS, MAX_VERDICT_CHARS = 20_000, 10_000, 15_000, 40_000
+"""Of supernodes, edges, lists of donors, labels and features, and verdicts, as the templates on claims have room for: what
+does not fit is left out row by row, never cut in the middle of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +112,7 @@ class PipelineProposer(LlmProposerBase):
             max_claims=self.given.max_claims,
             verdicts=[],
             **_circuit(view, offer, labels, supernodes),
-            supernodes=supernodes_as_data(view, supernodes),
+            supernodes=fitting(supernodes_as_data(view, supernodes), MAX_SUPERNODE_CHARS),
         )
         answer = self.session.ask(prompt, ClaimsAnswer, tools.meter)
         claims, dropped = typed_claims(view, answer.claims, offer.known, self.given.max_claims)
@@ -139,9 +144,9 @@ class PipelineProposer(LlmProposerBase):
             "revise_claims",
             max_claims=self.given.max_revised_claims,
             **_circuit(view, offer, findings.labels, findings.supernodes),
-            supernodes=supernodes_as_data(view, findings.supernodes, members=True),
-            features=free_features(view, findings),
-            verdicts=verdicts_as_data(findings),
+            supernodes=fitting(supernodes_as_data(view, findings.supernodes, members=True), MAX_REGROUP_CHARS),
+            features=fitting(free_features(view, findings), MAX_LIST_CHARS),
+            verdicts=newest_fitting(verdicts_as_data(findings), MAX_VERDICT_CHARS),
             circuit=circuit_as_data(findings.circuit),
         )
 
@@ -153,7 +158,7 @@ def _circuit(
     return {
         "prompt": prompt_tokens(view.survey),
         "outputs": prompt_outputs(view.survey),
-        "edges": edges_as_data(view.survey, supernodes),
-        "donors": donors_as_data(offer.donors),
-        "labels": labels_as_data(labels),
+        "edges": fitting(edges_as_data(view.survey, supernodes), MAX_EDGE_CHARS),
+        "donors": fitting(donors_as_data(offer.donors), MAX_LIST_CHARS),
+        "labels": fitting(labels_as_data(labels), MAX_LIST_CHARS),
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tracescribe.agents.llm.actions import ALLOWED, InvestigatorAnswer
@@ -19,11 +22,13 @@ from tracescribe.agents.llm.answers import (
     SupernodeAnswer,
     SupernodesAnswer,
 )
+from tracescribe.agents.llm.case_view import fitting, newest_fitting
 from tracescribe.agents.llm.label_judge import JudgementsAnswer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.faults import retry_after_seconds
 from tracescribe.agents.providers.secrets import redact
-from tracescribe.prompts import list_prompts
+from tracescribe.prompts import list_prompts, load_prompt
+from tracescribe.prompts.template import PromptInput
 
 ANSWERS: tuple[type[BaseModel], ...] = (
     FeatureLabelAnswer,
@@ -135,3 +140,21 @@ def test_retry_after_is_read_in_all_its_forms() -> None:
 def test_words_shaped_like_keys_are_cut_out(text: str) -> None:
     assert redact(text, "my-own-key").endswith("[key] bad")
     assert len(redact("long " * 500, "")) < 260
+
+
+@given(
+    st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=60), max_size=4), max_size=30), st.integers(2, 900)
+)
+@settings(max_examples=150, deadline=None)
+def test_what_fits_is_never_cut_in_the_middle_of_a_row(rows: list[dict[str, str]], limit: int) -> None:
+    """Whatever characters the rows hold, the kept ones are valid JSON within the fence's limit."""
+    kept = fitting(rows, limit)
+    assert (
+        kept == rows[: len(kept)]
+        and newest_fitting(rows, limit) == rows[len(rows) - len(newest_fitting(rows, limit)) :]
+    )
+    template = load_prompt("name_supernodes@2.0.0")
+    room = {"groups": PromptInput(kind="data", about="rows of any kind", max_chars=max(limit, 2))}
+    shown = template.model_copy(update={"inputs": room, "system": "", "user": "{{ groups }}"}).render({"groups": kept})
+    content = shown.user.split("\n", 1)[1].rsplit("\n", 1)[0]
+    assert len(json.loads(content)) == len(kept)
