@@ -19,9 +19,10 @@ class LabelTestSettings:
         n_neighbours: how many of the nearest features near misses are drawn from.
         window: longest context, in tokens; 32 as in Delphi.
         model_contexts: contexts of each method that a language model is asked about, half of them positives; they are the
-            first of those that code judges. 20 cost four questions for each label, and give an interval of about 0.2
+            first of those that code judges. 20 cost two questions for each label, and give an interval of about 0.2
             either way: enough to find labels that are no better than guessing.
-        per_call: contexts in one question to a language model; Delphi's default is 5, two such batches fit one answer.
+        per_call: contexts in one question to a language model; Delphi asks about 5, which would make most of a report's
+            calls judgements.
         poor_high: a label is poor if the interval of its balanced accuracy ends below this: then chance does not
             explain that it misses what a useful label reaches.
         poor_mean: a label is poor if its balanced accuracy itself is below this, however wide the interval.
@@ -38,11 +39,11 @@ class LabelTestSettings:
     n_neighbours: int = 10
     window: int = 32
     model_contexts: int = 20
-    per_call: int = 10
+    per_call: int = 20
     poor_high: float = 0.8
     poor_mean: float = 0.7
     n_counterexamples: int = 5
-    max_relabelled: int = 24
+    max_relabelled: int = 12
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("n_positive", "n_random", "n_neighbours", "window", "per_call", "n_counterexamples"), 1)

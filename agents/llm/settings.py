@@ -83,7 +83,7 @@ class LlmAgentSettings:
     provider: ProviderSettings
     style: Style = "pipeline"
     name: str = ""
-    max_labels: int = 60
+    max_labels: int = 40
     max_claims: int = 20
     max_revised_claims: int = 8
     max_swapped: int = 5

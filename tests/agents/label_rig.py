@@ -114,7 +114,7 @@ class Rig:
         fields: dict[str, object] = {"provider": "openai", "model": "fake-1", "base_url": server.url("openai")}
         self.settings = ProviderSettings.of(environment={}, **{**fields, "max_attempts": 1, **given})
         self.client = make_client(self.settings, {})
-        self.judge, self.server = LlmLabelJudge(LlmSession(self.settings, self.client, MemoryCallLog())), server
+        self.judge, self.server = LlmLabelJudge(LlmSession(self.settings, self.client, MemoryCallLog()), per_call=10), server
 
 
 @contextmanager
