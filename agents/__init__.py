@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         SufficiencyClaim,
         SwapClaim,
     )
-    from tracescribe.agents.experiment_settings import ExperimentSettings
     from tracescribe.agents.findings import (
         DetectionScore,
         ExperimentPlan,
@@ -50,8 +49,9 @@ if TYPE_CHECKING:
     from tracescribe.agents.report import CircuitReport, Sentence, parse_report, validate_report
     from tracescribe.agents.state import LoopState
     from tracescribe.agents.survey import Survey
+    from tracescribe.agents.testing.experiment_settings import ExperimentSettings
+    from tracescribe.agents.testing.verdicts import judge
     from tracescribe.agents.toolbox import PruningThresholds, Toolbox, load_toolbox
-    from tracescribe.agents.verdicts import judge
 
 _HOME = {
     "Findings": "agent",
@@ -76,7 +76,7 @@ _HOME = {
     "SteeringClaim": "claims",
     "SufficiencyClaim": "claims",
     "SwapClaim": "claims",
-    "ExperimentSettings": "experiment_settings",
+    "ExperimentSettings": "testing.experiment_settings",
     "DetectionScore": "findings",
     "ExperimentPlan": "findings",
     "FeatureLabel": "findings",
@@ -105,7 +105,7 @@ _HOME = {
     "PruningThresholds": "toolbox",
     "Toolbox": "toolbox",
     "load_toolbox": "toolbox",
-    "judge": "verdicts",
+    "judge": "testing.verdicts",
 }
 
 __all__ = [

@@ -196,6 +196,20 @@ class InterpretationAgent(Protocol):
         ...
 
     def interpret(
+        self, case: InterpretationCase, toolbox: Toolbox, budget: Budget, progress: Progress = no_progress
+    ) -> CircuitReport:
+        """Interpret one circuit.
+
+        Raises:
+            InputError: the case cannot be interpreted at all (unknown word, over-long prompt, ...).
+        """
+        ...
+
+
+class DurableAgent(InterpretationAgent, Protocol):
+    """An agent whose run can be kept on disk; every agent of this package is one."""
+
+    def interpret(
         self,
         case: InterpretationCase,
         toolbox: Toolbox,
@@ -209,6 +223,6 @@ class InterpretationAgent(Protocol):
             store: where the run is kept, so that it goes on where it stopped after a kill; None keeps it in memory.
 
         Raises:
-            InputError: the case cannot be interpreted at all (unknown word, over-long prompt, ...).
+            InputError: the case cannot be interpreted at all, or the store holds another run.
         """
         ...

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, FeatureAt, Predicate
-from tracescribe.agents.donors import DonorSettings
 from tracescribe.agents.findings import FeatureLabel, Supernode
-from tracescribe.agents.hypotheses import HypothesisSettings, propose_claims
 from tracescribe.agents.loop import LoopAgent, LoopSettings
 from tracescribe.agents.survey import Survey
+from tracescribe.agents.testing.donors import DonorSettings
+from tracescribe.agents.testing.hypotheses import HypothesisSettings, propose_claims
 from tracescribe.tracer.graph import FeatureNode, NodeKind
 
 if TYPE_CHECKING:

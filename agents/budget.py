@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from pydantic import Field
 
+from tracescribe.agents.calls.costs import Cost
 from tracescribe.agents.claims import Frozen
-from tracescribe.agents.costs import Cost
 from tracescribe.tracer.errors import BudgetExceededError
 
 __all__ = ["Budget", "Cost", "Hold", "Meter", "MeterSnapshot"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.output_labels import output_text
+from tracescribe.agents.labelling.output_labels import output_text
 from tracescribe.agents.run_account import RunAccount
 from tracescribe.tracer.blinding import blind
 from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError, UnknownIdError
@@ -20,7 +20,7 @@ from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, 
 from tracescribe.tracer.prune import PruneSettings, prune
 
 if TYPE_CHECKING:
-    from tracescribe.agents.corpus_facts import CorpusFacts
+    from tracescribe.agents.labelling.corpus_facts import CorpusFacts
     from tracescribe.agents.toolbox import Toolbox
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.edits import Row

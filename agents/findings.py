@@ -182,7 +182,7 @@ class DecisionRule(Frozen):
     """By what a measurement becomes a verdict; part of the plan, so fixed before the measurement.
 
     Attributes:
-        name: of the rule as `agents.verdicts` implements it, with its version.
+        name: of the rule as `agents.testing.verdicts` implements it, with its version.
         threshold, alpha: as in the plan.
         min_controls: fewest matched controls with which a claim can be supported.
         refuted_below: effects below this refute the claim.
@@ -301,7 +301,7 @@ class Measurement(Frozen):
 
 
 class Verdict(Frozen):
-    """Computed from plan and measurement alone, by rule (see `agents.verdicts`)."""
+    """Computed from plan and measurement alone, by rule (see `agents.testing.verdicts`)."""
 
     claim_id: str
     outcome: Outcome

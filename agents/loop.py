@@ -127,7 +127,7 @@ class LoopAgent:
 
     def _fingerprint(self, tools: CaseTools) -> Mapping[str, JsonValue]:
         """What a run is of: whoever goes on with it must agree in all of this."""
-        from tracescribe.agents.assembly import provenance_of
+        from tracescribe.agents.reporting.assembly import provenance_of
 
         provenance = provenance_of(tools, self.proposer, self.settings)
         return {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-from tracescribe.agents.experiment_settings import ExperimentSettings
-from tracescribe.agents.label_test_settings import LabelTestSettings
+from tracescribe.agents.labelling.label_test_settings import LabelTestSettings
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 
 
 @dataclass(frozen=True)

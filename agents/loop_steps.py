@@ -151,7 +151,7 @@ class LoopSteps:
         return LoopUpdate(labels=proposal.items, failures=proposal.failures)
 
     def _test_labels_step(self, state: LoopState, found: Found) -> LoopUpdate:
-        from tracescribe.agents.label_scores import test_labels
+        from tracescribe.agents.labelling.label_scores import test_labels
 
         experiments, judging = self.settings.experiments, self.settings.label_tests
         tested = test_labels(self.tools, self.survey(state), self.proposer, state["labels"], experiments, judging)
@@ -186,7 +186,7 @@ class LoopSteps:
         return LoopUpdate(claims=pending)
 
     def _experiment_step(self, state: LoopState, found: Found) -> LoopUpdate:
-        from tracescribe.agents.experiments import run_experiments
+        from tracescribe.agents.testing.experiments import run_experiments
 
         batch = run_experiments(self.tools, state["supernodes"], state["pending"], self.settings.experiments)
         found(f"{len(batch.measurements)} experiments")
@@ -199,7 +199,7 @@ class LoopSteps:
         )
 
     def _judge_step(self, state: LoopState, found: Found) -> LoopUpdate:
-        from tracescribe.agents.verdicts import judge
+        from tracescribe.agents.testing.verdicts import judge
 
         verdicts = judge(state["claims"], state["plans"], state["measurements"], dict(state["untestable"]))
         outcomes = [verdict.outcome for verdict in verdicts]
@@ -209,9 +209,9 @@ class LoopSteps:
     # -- the circuit as a whole ---------------------------------------------------------------------------------------
 
     def _assess_step(self, state: LoopState, found: Found) -> LoopUpdate:
-        from tracescribe.agents.assembly import mark_rejected
-        from tracescribe.agents.circuit_effect import measure_circuit
-        from tracescribe.agents.supernode_quality import measure_quality
+        from tracescribe.agents.grouping.supernode_quality import measure_quality
+        from tracescribe.agents.reporting.assembly import mark_rejected
+        from tracescribe.agents.testing.circuit_effect import measure_circuit
 
         if state["cut_short"] is not None or not state["measurements"]:
             return LoopUpdate()  # a report that tested nothing has no effects to tell of
@@ -277,7 +277,7 @@ class LoopSteps:
         )
 
     def _report_step(self, state: LoopState, found: Found) -> LoopUpdate:
-        from tracescribe.agents.assembly import assemble_report
+        from tracescribe.agents.reporting.assembly import assemble_report
 
         seconds = self.clock.seconds
         report = assemble_report(self.tools, self.proposer, self.settings, self.survey(state), state, seconds)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, NecessityClaim, SwapClaim
-from tracescribe.agents.donors import DonorSettings, find_donors
 from tracescribe.agents.findings import FeatureLabel, Supernode
-from tracescribe.agents.graph_facts import graph_facts
-from tracescribe.agents.hypotheses import HypothesisSettings, necessity, propose_claims, swap_claim
-from tracescribe.agents.labels import LabelSettings, label_feature, relabel_feature
-from tracescribe.agents.local_meaning import local_meaning
+from tracescribe.agents.grouping.graph_facts import graph_facts
+from tracescribe.agents.grouping.supernodes import GroupSettings, group_features
+from tracescribe.agents.grouping.widening import widened
+from tracescribe.agents.labelling.labels import LabelSettings, label_feature, relabel_feature
+from tracescribe.agents.labelling.local_meaning import local_meaning
 from tracescribe.agents.loop import LoopAgent, LoopSettings
-from tracescribe.agents.supernodes import GroupSettings, group_features
 from tracescribe.agents.survey import Survey
-from tracescribe.agents.widening import widened
+from tracescribe.agents.testing.donors import DonorSettings, find_donors
+from tracescribe.agents.testing.hypotheses import HypothesisSettings, necessity, propose_claims, swap_claim
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import json
 from pydantic import ValidationError
 
 from tracescribe.agents.registration import Registration
-from tracescribe.agents.report_checks import report_faults
-from tracescribe.agents.report_model import (
+from tracescribe.agents.reporting.report_checks import report_faults
+from tracescribe.agents.reporting.report_model import (
     REPORT_SCHEMA,
     CircuitReport,
     Cost,

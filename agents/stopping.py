@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from tracescribe.agents.claims import Claim, supernodes_of
 from tracescribe.agents.findings import CircuitEffect, Supernode, Verdict
-from tracescribe.agents.report_model import Stopped
+from tracescribe.agents.reporting.report_model import Stopped
 from tracescribe.tracer.provenance import canonical_json
 
 COMPLETE_SUFFICIENCY = 0.9

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tracescribe.agents.case_tools import CaseTools
-    from tracescribe.agents.corpus_facts import CorpusFacts
+    from tracescribe.agents.labelling.corpus_facts import CorpusFacts
     from tracescribe.tracer.evidence_source import FeatureEvidenceSource
     from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.models import LanguageModel
@@ -71,7 +71,7 @@ class Toolbox:
         """Facts about the evidence's corpus, counted once; None without evidence."""
         if self.evidence is None:
             return None
-        from tracescribe.agents.corpus_facts import CorpusFacts
+        from tracescribe.agents.labelling.corpus_facts import CorpusFacts
 
         if not self._corpus:
             self._corpus.append(CorpusFacts(self.evidence))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
-    from tracescribe.agents.agent import InterpretationAgent
+    from tracescribe.agents.agent import DurableAgent
     from tracescribe.agents.budget import Budget
     from tracescribe.agents.llm.settings import LlmAgentSettings
     from tracescribe.agents.loop_settings import LoopSettings
@@ -86,10 +86,10 @@ class PreparedAgent:
     name: str
     loop: LoopSettings
     llm: LlmAgentSettings | None
-    enter: Callable[[Path], AbstractContextManager[InterpretationAgent]]
+    enter: Callable[[Path], AbstractContextManager[DurableAgent]]
 
 
-def make_agent(name: str, *, seed: int) -> InterpretationAgent:
+def make_agent(name: str, *, seed: int) -> DurableAgent:
     """An agent that needs no language model.
 
     Raises:
@@ -156,7 +156,7 @@ def budget_with(**given: float | None) -> Budget:
     return Budget.model_validate({name: limit for name, limit in given.items() if limit is not None})
 
 
-def _plain_agent(name: str, settings: LoopSettings) -> InterpretationAgent:
+def _plain_agent(name: str, settings: LoopSettings) -> DurableAgent:
     if name == OFFLINE:
         from tracescribe.agents.offline import offline_agent
 
@@ -167,7 +167,7 @@ def _plain_agent(name: str, settings: LoopSettings) -> InterpretationAgent:
 
 
 @contextmanager
-def _llm_agent(settings: LlmAgentSettings, loop: LoopSettings, call_log: Path) -> Iterator[InterpretationAgent]:
+def _llm_agent(settings: LlmAgentSettings, loop: LoopSettings, call_log: Path) -> Iterator[DurableAgent]:
     from tracescribe.agents.llm.agent import make_llm_agent
 
     with make_llm_agent(settings, loop, call_log) as agent:
@@ -175,8 +175,8 @@ def _llm_agent(settings: LlmAgentSettings, loop: LoopSettings, call_log: Path) -
 
 
 def _loop_settings(choice: AgentChoice) -> LoopSettings:
-    from tracescribe.agents.experiment_settings import ExperimentSettings
     from tracescribe.agents.loop_settings import LoopSettings
+    from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 
     empty = [number for number, text in enumerate(choice.paraphrases, start=1) if not text.strip()]
     if empty:

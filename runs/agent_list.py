@@ -11,7 +11,7 @@ from tracescribe.runs.workspace import prepare_file
 from tracescribe.tracer.provenance import write_text_atomic
 
 if TYPE_CHECKING:
-    from tracescribe.agents.ledger import LedgerSummary
+    from tracescribe.agents.calls.ledger import LedgerSummary
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,6 @@ def read_ledger(file: Path) -> LedgerSummary:
     Raises:
         InputError: it cannot be read.
     """
-    from tracescribe.agents.ledger import summarize_ledger
+    from tracescribe.agents.calls.ledger import summarize_ledger
 
     return summarize_ledger(file.expanduser())

@@ -11,7 +11,7 @@ from tracescribe.runs import terminal
 from tracescribe.runs.agent_list import AgentEntry
 
 if TYPE_CHECKING:
-    from tracescribe.agents.ledger import LedgerSummary
+    from tracescribe.agents.calls.ledger import LedgerSummary
 
 
 def show_agents(entries: tuple[AgentEntry, ...], as_json: bool) -> None:

@@ -76,6 +76,6 @@ def summarise_calls(report: CircuitReport, call_log: Path) -> CallSummary:
 
 
 def _resent(call_log: Path) -> int:
-    from tracescribe.agents.ledger import summarize_ledger
+    from tracescribe.agents.calls.ledger import summarize_ledger
 
     return summarize_ledger(call_log).resent if call_log.exists() else 0

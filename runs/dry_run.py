@@ -146,8 +146,8 @@ def _passes(llm: LlmAgentSettings | None, loop: LoopSettings, experiments: Range
     """Forward passes of the tests, of looking for donors, and of measuring the circuit after every round."""
     if not experiments.high:
         return Range(0, 0)
-    from tracescribe.agents.circuit_effect import N_RANDOM_CIRCUITS
-    from tracescribe.agents.doses import DOSE_STEPS
+    from tracescribe.agents.testing.circuit_effect import N_RANDOM_CIRCUITS
+    from tracescribe.agents.testing.doses import DOSE_STEPS
 
     limit = float("inf") if budget.forward_passes is None else budget.forward_passes
     if experiments.high == float("inf"):

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from tracescribe.agents.agent import Proposer
-from tracescribe.agents.call_log import CallLog, FileCallLog, MemoryCallLog
+from tracescribe.agents.calls.call_log import CallLog, FileCallLog, MemoryCallLog
 from tracescribe.agents.llm.base import LlmProposerBase
 from tracescribe.agents.llm.investigator import InvestigatorProposer
 from tracescribe.agents.llm.one_shot import OneShotProposer

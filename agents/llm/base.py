@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tracescribe.agents.agent import LabelJudge
-from tracescribe.agents.donors import DonorSettings
+from tracescribe.agents.grouping.supernodes import GroupSettings
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.llm.settings import LlmAgentSettings
-from tracescribe.agents.supernodes import GroupSettings
+from tracescribe.agents.testing.donors import DonorSettings
 from tracescribe.prompts.library import load_prompt, prompt_versions
 
 JUDGING_TEMPLATES = ("detect_feature", "fuzz_feature")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from tracescribe.agents.supernodes import GraphFacts, graph_facts
+from tracescribe.agents.grouping.supernodes import GraphFacts, graph_facts
 from tracescribe.agents.survey import Survey
 from tracescribe.prompts.fences import visible
 

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracescribe.agents.agent import Findings
-from tracescribe.agents.circuit_edges import circuit_edges
 from tracescribe.agents.claims import FeatureAt, supernodes_of
-from tracescribe.agents.donors import Donor
 from tracescribe.agents.findings import CircuitEffect, FeatureLabel, Measurement, Supernode
+from tracescribe.agents.grouping.circuit_edges import circuit_edges
+from tracescribe.agents.labelling.predicates import in_words
 from tracescribe.agents.llm.case_view import CaseView, Json, short
 from tracescribe.agents.llm.ids import node_id
-from tracescribe.agents.predicates import in_words
 from tracescribe.agents.survey import Survey
+from tracescribe.agents.testing.donors import Donor
 from tracescribe.tracer.graph import FeatureRef
 from tracescribe.tracer.profiles import similarity
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from tracescribe.agents.case_tools import Prediction
 from tracescribe.agents.claims import Claim, FeatureAt, Frozen, SwapClaim
-from tracescribe.agents.donors import Donor, DonorSettings, counterpart, find_donors
 from tracescribe.agents.findings import Supernode
-from tracescribe.agents.graph_facts import GraphFacts
+from tracescribe.agents.grouping.graph_facts import GraphFacts
 from tracescribe.agents.llm.memory import keep, recall
+from tracescribe.agents.testing.donors import Donor, DonorSettings, counterpart, find_donors
 from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from tracescribe.agents.label_test_settings import LabelTestSettings
+from tracescribe.agents.labelling.label_test_settings import LabelTestSettings
 from tracescribe.agents.llm.actions import InvestigatorAnswer
 from tracescribe.agents.llm.answers import (
     ClaimsAnswer,

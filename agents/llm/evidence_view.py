@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tracescribe.agents.labelling.triggers import Firing, read_firing
 from tracescribe.agents.llm.case_view import CaseView, EvidenceSettings, Json, short
-from tracescribe.agents.triggers import Firing, read_firing
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tracescribe.agents.labelling.triggers import read_firing
 from tracescribe.agents.llm.case_view import CaseView, Json, short
 from tracescribe.agents.llm.evidence_view import next_token_rows, trigger_rows
 from tracescribe.agents.llm.ids import node_id
-from tracescribe.agents.triggers import read_firing
 from tracescribe.tracer.graph import FeatureNode
 
 ROW_WORDS = 4

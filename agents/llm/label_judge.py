@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tracescribe.agents.agent import JudgeTask
 from tracescribe.agents.findings import FeatureLabel
-from tracescribe.agents.label_judging import Answers, Method
-from tracescribe.agents.label_test_settings import LabelTestSettings
+from tracescribe.agents.labelling.label_judging import Answers, Method
+from tracescribe.agents.labelling.label_test_settings import LabelTestSettings
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.prompts.library import load_prompt, render
 from tracescribe.prompts.template import RenderedPrompt

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tracescribe.agents.agent import PoorLabel, Proposal
 from tracescribe.agents.findings import FeatureLabel
+from tracescribe.agents.labelling.predicates import in_words
 from tracescribe.agents.llm.answers import FeatureLabelAnswer
 from tracescribe.agents.llm.base import LlmProposerBase
 from tracescribe.agents.llm.case_view import CaseView, Json, fitting
@@ -13,7 +14,6 @@ from tracescribe.agents.llm.evidence_view import context_ids, feature_inputs
 from tracescribe.agents.llm.feature_labels import feature_label
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.llm.words import vocabulary_of
-from tracescribe.agents.predicates import in_words
 from tracescribe.prompts.library import render
 from tracescribe.prompts.template import RenderedPrompt
 from tracescribe.tracer.errors import WorkError

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from tracescribe.agents.agent import Findings, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import FeatureLabel, Supernode
+from tracescribe.agents.grouping.supernodes import GroupSettings, group_features
 from tracescribe.agents.llm.answers import ClaimsAnswer, RevisionAnswer, SupernodesAnswer
 from tracescribe.agents.llm.base import LlmProposerBase
 from tracescribe.agents.llm.case_view import CaseView, fitting, newest_fitting, view_of
@@ -31,7 +32,6 @@ from tracescribe.agents.llm.groups import formed_groups
 from tracescribe.agents.llm.labelling import make_better_labels, make_labels, places_of
 from tracescribe.agents.llm.regrouping import free_features, regrouped, worth_revising
 from tracescribe.agents.llm.typed_claims import typed_claims
-from tracescribe.agents.supernodes import GroupSettings, group_features
 from tracescribe.agents.survey import Survey
 from tracescribe.prompts.library import render
 from tracescribe.prompts.template import RenderedPrompt

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from tracescribe.agents.agent import Findings, Revision
 from tracescribe.agents.claims import Claim, supernodes_of
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
+from tracescribe.agents.grouping.supernodes import GroupSettings, role_of
 from tracescribe.agents.llm.answers import (
     ClaimAnswer,
     EdgeAnswer,
@@ -23,7 +24,6 @@ from tracescribe.agents.llm.settings import LlmAgentSettings
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.llm.typed_claims import checked_claims
 from tracescribe.agents.stopping import COMPLETE_SUFFICIENCY
-from tracescribe.agents.supernodes import GroupSettings, role_of
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
 MAX_FREE = 40

@@ -17,7 +17,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from tracescribe.agents.budget import Cost, Hold, Meter
-from tracescribe.agents.call_log import CallLog
+from tracescribe.agents.calls.call_log import CallLog
 from tracescribe.agents.llm.parsing import parse_answer
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.completion import (

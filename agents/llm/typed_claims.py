@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tracescribe.agents.claims import Claim, EdgeClaim, LabelClaim, SteeringClaim
-from tracescribe.agents.donors import Donor
 from tracescribe.agents.findings import FeatureLabel, Supernode
-from tracescribe.agents.hypotheses import necessity, place_of, sufficiency, swap_claim
+from tracescribe.agents.labelling.predicates import in_words
 from tracescribe.agents.llm.answers import (
     ClaimAnswer,
     EdgeAnswer,
@@ -25,8 +24,9 @@ from tracescribe.agents.llm.answers import (
 from tracescribe.agents.llm.case_view import CaseView
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.llm.words import Vocabulary
-from tracescribe.agents.predicates import in_words
 from tracescribe.agents.report import StepFailure
+from tracescribe.agents.testing.donors import Donor
+from tracescribe.agents.testing.hypotheses import necessity, place_of, sufficiency, swap_claim
 
 MAX_LISTED = 12
 """Ids that a message lists."""

@@ -10,7 +10,7 @@ from tracescribe.agents.rendering.rows import Row
 from tracescribe.agents.rendering.strip_plot import StripPlot, strip_plot
 from tracescribe.agents.rendering.visible_text import visible_text, visible_token
 from tracescribe.agents.report import CircuitReport
-from tracescribe.agents.story import STOP_WORDS
+from tracescribe.agents.reporting.story import STOP_WORDS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import Measurement
 from tracescribe.agents.loop import LoopAgent
 from tracescribe.agents.loop_settings import LoopSettings
-from tracescribe.agents.verdicts import judge
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.evals.judging.known_prompts import KnownPrompt
 from tracescribe.evals.judging.rates import JudgedClaim, Source
 from tracescribe.evals.judging.sheet import Sheet, SheetProposer

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.claims import Claim, FeatureAt, supernodes_of
-from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import ExperimentPlan, Measurement
-from tracescribe.agents.verdicts import judge
+from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.evals.judging.candidates import Candidate
 from tracescribe.evals.judging.concepts import ConceptWords
 from tracescribe.evals.judging.known_prompts import KnownPrompt

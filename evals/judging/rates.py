@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.findings import Outcome
+from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS
 from tracescribe.tracer.statistics import wilson_interval
 
 Source = Literal["registered", "adversary", "truthful", "random"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracescribe.agents.call_log import MemoryCallLog
+from tracescribe.agents.calls.call_log import MemoryCallLog
 from tracescribe.agents.llm.agent import PROPOSERS
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.llm.settings import LlmAgentSettings

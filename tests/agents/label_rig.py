@@ -10,30 +10,30 @@ import numpy as np
 
 from tests.agents.fake_server import FakeServer, Question, Reply, Script, good, serving
 from tests.agents.fake_thinker import data_of
-from tracescribe.agents import label_scores
 from tracescribe.agents.agent import LabelJudge, PoorLabel, Proposal
-from tracescribe.agents.call_log import MemoryCallLog
+from tracescribe.agents.calls.call_log import MemoryCallLog
 from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.claims import Predicate
-from tracescribe.agents.corpus_facts import CorpusFacts
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import FeatureLabel, JudgedScore
-from tracescribe.agents.label_judging import (
+from tracescribe.agents.labelling import label_scores
+from tracescribe.agents.labelling.corpus_facts import CorpusFacts
+from tracescribe.agents.labelling.label_judging import (
     Answers,
     JudgeJob,
     Method,
     first_of_each,
     judged_score,
 )
-from tracescribe.agents.label_test_settings import LabelTestSettings
-from tracescribe.agents.label_windows import Window, draw_windows
-from tracescribe.agents.labels import LabelSettings, label_feature
+from tracescribe.agents.labelling.label_test_settings import LabelTestSettings
+from tracescribe.agents.labelling.label_windows import Window, draw_windows
+from tracescribe.agents.labelling.labels import LabelSettings, label_feature
+from tracescribe.agents.labelling.predicates import holds_at
 from tracescribe.agents.llm.label_judge import LlmLabelJudge
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.offline import OfflineProposer
-from tracescribe.agents.predicates import holds_at
 from tracescribe.agents.providers.settings import ProviderSettings, make_client
 from tracescribe.agents.survey import Survey, make_survey
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.tracer.graph import FeatureRef
 
 SETTINGS, N_BOOTSTRAP = LabelTestSettings(), 500
@@ -114,7 +114,10 @@ class Rig:
         fields: dict[str, object] = {"provider": "openai", "model": "fake-1", "base_url": server.url("openai")}
         self.settings = ProviderSettings.of(environment={}, **{**fields, "max_attempts": 1, **given})
         self.client = make_client(self.settings, {})
-        self.judge, self.server = LlmLabelJudge(LlmSession(self.settings, self.client, MemoryCallLog()), per_call=10), server
+        self.judge, self.server = (
+            LlmLabelJudge(LlmSession(self.settings, self.client, MemoryCallLog()), per_call=10),
+            server,
+        )
 
 
 @contextmanager

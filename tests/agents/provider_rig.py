@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tests.agents.fake_server import FakeServer, Script, Wire, good
 from tracescribe.agents.budget import Budget, Meter
-from tracescribe.agents.call_log import CallAnswer, CallFailure, CallIntent, MemoryCallLog
+from tracescribe.agents.calls.call_log import CallAnswer, CallFailure, CallIntent, MemoryCallLog
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers.settings import ProviderSettings, make_client
 from tracescribe.prompts.template import RenderedPrompt

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from tests.agents.fake_server import FakeServer
 from tracescribe.agents.budget import Budget
-from tracescribe.agents.call_log import CallLog
+from tracescribe.agents.calls.call_log import CallLog
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.durable.run_store import RunStore
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.llm.settings import Style
 from tracescribe.agents.loop import LoopSettings
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox
 
 DALLAS = "the capital of the state containing Dallas is"

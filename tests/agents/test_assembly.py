@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tracescribe.agents.assembly import mark_rejected, with_story
 from tracescribe.agents.report import CircuitReport
-from tracescribe.agents.report_story_checks import story_faults
-from tracescribe.agents.report_whole_checks import standing_features
-from tracescribe.agents.story import tell_story
+from tracescribe.agents.reporting.assembly import mark_rejected, with_story
+from tracescribe.agents.reporting.report_story_checks import story_faults
+from tracescribe.agents.reporting.report_whole_checks import standing_features
+from tracescribe.agents.reporting.story import tell_story
 
 pieces = st.lists(
     st.sampled_from(
@@ -73,7 +73,7 @@ def test_a_story_that_cannot_be_checked_is_left_out_and_the_report_says_so(
     dallas_report: CircuitReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     false = tuple(s.model_copy(update={"text": s.text + " 17"}) for s in dallas_report.summary)
-    monkeypatch.setattr("tracescribe.agents.assembly.tell_story", lambda report: false)
+    monkeypatch.setattr("tracescribe.agents.reporting.assembly.tell_story", lambda report: false)
     report = with_story(dallas_report.model_copy(update={"summary": ()}))
     assert report.summary == ()
     assert report.failures[-1].step == "report" and "says '1' without a source" in report.failures[-1].error

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracescribe.agents.budget import Budget, Cost, Meter, MeterSnapshot
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.experiment_settings import ExperimentSettings
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.tracer.errors import BudgetExceededError, SettingError
 
 

@@ -13,11 +13,11 @@ from tests.agents.test_planted_claims import supernode
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
-from tracescribe.agents.circuit_effect import answer_and_foil, kept_differences, measure_circuit, recovered
-from tracescribe.agents.experiment_settings import MIN_CONTROLS, ExperimentSettings
 from tracescribe.agents.findings import CircuitEffect, Supernode
-from tracescribe.agents.random_circuits import random_circuits
 from tracescribe.agents.survey import make_survey
+from tracescribe.agents.testing.circuit_effect import answer_and_foil, kept_differences, measure_circuit, recovered
+from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS, ExperimentSettings
+from tracescribe.agents.testing.random_circuits import random_circuits
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.controls import SHIFTS_MATCHED_ON
 from tracescribe.tracer.edits import FeatureShift, ablation

@@ -23,14 +23,14 @@ from tracescribe.agents.claims import (
     SufficiencyClaim,
     SwapClaim,
 )
-from tracescribe.agents.decision_rules import RULE, metric_of, rule_faults
-from tracescribe.agents.doses import doses_for
-from tracescribe.agents.experiment_settings import MIN_CONTROLS, ExperimentSettings
-from tracescribe.agents.experiments import ExperimentBatch, run_experiments
 from tracescribe.agents.findings import ExperimentPlan, Supernode, Verdict
-from tracescribe.agents.planning import InterventionDesign, design_intervention
+from tracescribe.agents.testing.decision_rules import RULE, metric_of, rule_faults
+from tracescribe.agents.testing.doses import doses_for
+from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS, ExperimentSettings
+from tracescribe.agents.testing.experiments import ExperimentBatch, run_experiments
+from tracescribe.agents.testing.planning import InterventionDesign, design_intervention
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.agents.verdicts import judge
 from tracescribe.tracer.edits import FeatureShift, ablation, as_shifts, scaling
 from tracescribe.tracer.errors import RegistrationError
 from tracescribe.tracer.graph import FeatureNode, IntArray
@@ -372,7 +372,7 @@ def test_a_silent_supernode_does_nothing_and_is_refuted(tools: CaseTools) -> Non
 
 def test_donor_prompts_that_the_model_reads_otherwise_are_passed_over(tools: CaseTools) -> None:
     """Tokens without a text of their own, or that the tokenizer would cut otherwise, make no prompt to claim about."""
-    from tracescribe.agents.donors import readable
+    from tracescribe.agents.testing.donors import readable
 
     ids = np.array(tools.clean().tokens.tolist())
     assert readable(tools, ids) == DALLAS
@@ -385,8 +385,8 @@ def test_donors_are_found_though_some_candidates_cannot_be_read(
     tools: CaseTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tokenizer that refuses every other candidate: the search goes on with the rest, where it once failed."""
-    from tracescribe.agents import donors as search
-    from tracescribe.agents.graph_facts import graph_facts
+    from tracescribe.agents.grouping.graph_facts import graph_facts
+    from tracescribe.agents.testing import donors as search
 
     seen: list[str | None] = []
 

@@ -20,7 +20,7 @@ from tests.agents.fake_server import Question
 from tests.agents.fake_thinker import think
 from tests.agents.injection_strings import HARD, INJECTIONS, LONG, MARK, poisoned
 from tracescribe.agents.budget import Budget
-from tracescribe.agents.call_log import MemoryCallLog
+from tracescribe.agents.calls.call_log import MemoryCallLog
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.llm.agent import PROPOSERS
 from tracescribe.agents.llm.answers import MAX_LABEL_CHARS

@@ -20,15 +20,15 @@ from tests.agents.fake_thinker import fences, think
 from tests.agents.injection_strings import HARD, INJECTIONS, MARK, poisoned
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import FeatureLabel
 from tracescribe.agents.llm.agent import make_llm_agent
 from tracescribe.agents.llm.settings import DialogueSettings, LlmAgentSettings, Style
 from tracescribe.agents.loop import LoopSettings
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport, validate_report
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.agents.verdicts import judge
 from tracescribe.tracer.graph import AttributionGraph
 
 EVERYWHERE = "the"

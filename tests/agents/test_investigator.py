@@ -17,7 +17,7 @@ from tests.agents.fake_server import FakeServer, Question, Reply, Script, good, 
 from tests.agents.fake_thinker import data_of, outside_fences, think
 from tests.agents.styles import DALLAS, QUICK, interpret, timeless, told
 from tracescribe.agents.budget import Budget
-from tracescribe.agents.call_log import MemoryCallLog
+from tracescribe.agents.calls.call_log import MemoryCallLog
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.durable.run_store import RunStore
 from tracescribe.agents.llm import donor_book

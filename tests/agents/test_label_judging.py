@@ -21,9 +21,9 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.claims import Predicate
-from tracescribe.agents.corpus_facts import CorpusFacts
 from tracescribe.agents.findings import JudgedScore
-from tracescribe.agents.label_judging import (
+from tracescribe.agents.labelling.corpus_facts import CorpusFacts
+from tracescribe.agents.labelling.label_judging import (
     METHODS,
     PREDICATE,
     JudgeJob,
@@ -34,9 +34,9 @@ from tracescribe.agents.label_judging import (
     is_poor,
     judged_score,
 )
-from tracescribe.agents.label_test_settings import LabelTestSettings
-from tracescribe.agents.label_windows import as_text, draw_windows
-from tracescribe.agents.labels import LabelSettings, label_feature
+from tracescribe.agents.labelling.label_test_settings import LabelTestSettings
+from tracescribe.agents.labelling.label_windows import as_text, draw_windows
+from tracescribe.agents.labelling.labels import LabelSettings, label_feature
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.errors import SettingError
 from tracescribe.tracer.graph import FeatureRef

@@ -9,17 +9,24 @@ from tests.agents.conftest import DALLAS
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import Predicate
-from tracescribe.agents.corpus_facts import CorpusFacts
-from tracescribe.agents.experiment_settings import ExperimentSettings
-from tracescribe.agents.label_tests import sample_sentences, score_predicate
-from tracescribe.agents.labels import LabelSettings, best_triggers, label_feature
-from tracescribe.agents.naming import belongs
+from tracescribe.agents.grouping.naming import belongs
+from tracescribe.agents.labelling.corpus_facts import CorpusFacts
+from tracescribe.agents.labelling.label_tests import sample_sentences, score_predicate
+from tracescribe.agents.labelling.labels import LabelSettings, best_triggers, label_feature
+from tracescribe.agents.labelling.predicates import holds, holds_at, in_words
+from tracescribe.agents.labelling.triggers import (
+    Firing,
+    hub_word,
+    last_word,
+    previous_triggers,
+    read_firing,
+    word_triggers,
+)
+from tracescribe.agents.labelling.unseen import Part, deal
 from tracescribe.agents.offline import OfflineProposer
-from tracescribe.agents.predicates import holds, holds_at, in_words
 from tracescribe.agents.survey import make_survey
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.agents.triggers import Firing, hub_word, last_word, previous_triggers, read_firing, word_triggers
-from tracescribe.agents.unseen import Part, deal
 from tracescribe.tracer.errors import EvidenceError
 from tracescribe.tracer.graph import FeatureRef
 

@@ -20,9 +20,9 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.claims import Predicate
-from tracescribe.agents.corpus_facts import CorpusFacts
 from tracescribe.agents.findings import FeatureLabel
-from tracescribe.agents.label_judging import (
+from tracescribe.agents.labelling.corpus_facts import CorpusFacts
+from tracescribe.agents.labelling.label_judging import (
     JudgeJob,
     answer_by_predicate,
 )

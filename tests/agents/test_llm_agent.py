@@ -18,9 +18,8 @@ from tests.agents.fake_thinker import data_of, fences, outside_fences, think
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import FeatureAt, SwapClaim
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Supernode
-from tracescribe.agents.graph_facts import graph_facts
+from tracescribe.agents.grouping.graph_facts import graph_facts
 from tracescribe.agents.llm import donor_book
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.loop import LoopSettings
@@ -28,8 +27,9 @@ from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport, validate_report
 from tracescribe.agents.survey import make_survey
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.agents.verdicts import judge
 from tracescribe.prompts import list_prompts, load_prompt
 from tracescribe.tracer.errors import PromptError
 from tracescribe.tracer.graph import AttributionGraph, FeatureRef

@@ -17,8 +17,8 @@ from pydantic import BaseModel
 
 from tests.agents.fake_server import Question, Reply, good, serving
 from tracescribe.agents.budget import Budget, Meter
-from tracescribe.agents.call_log import CallIntent, FileCallLog, MemoryCallLog
-from tracescribe.agents.ledger import summarize_ledger
+from tracescribe.agents.calls.call_log import CallIntent, FileCallLog, MemoryCallLog
+from tracescribe.agents.calls.ledger import summarize_ledger
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers.completion import (
     ChatMessage,
@@ -122,7 +122,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.agents.test_llm_call_log import COMPLETION, _request
-from tracescribe.agents.call_log import FileCallLog
+from tracescribe.agents.calls.call_log import FileCallLog
 log = FileCallLog(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()

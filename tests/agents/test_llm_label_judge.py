@@ -28,15 +28,15 @@ from tracescribe.agents.agent import JudgeTask, LabelJudge, PoorLabel, Proposal
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
-from tracescribe.agents.corpus_facts import CorpusFacts
 from tracescribe.agents.findings import FeatureLabel
-from tracescribe.agents.label_judging import (
+from tracescribe.agents.labelling.corpus_facts import CorpusFacts
+from tracescribe.agents.labelling.label_judging import (
     METHODS,
     PREDICATE,
     Answers,
     Method,
 )
-from tracescribe.agents.label_windows import as_text
+from tracescribe.agents.labelling.label_windows import as_text
 from tracescribe.agents.offline import OfflineProposer
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.toolbox import Toolbox

@@ -236,7 +236,7 @@ def test_a_step_that_raises_is_taken_up_again(
     """An error that ends the run leaves it as a kill does."""
     store = RunStore(tmp_path)
     with monkeypatch.context() as broken:
-        broken.setattr("tracescribe.agents.verdicts.judge", _fail)
+        broken.setattr("tracescribe.agents.testing.verdicts.judge", _fail)
         with pytest.raises(InterventionError, match="broken"):
             AGENT.interpret(CASE, embedded_toolbox, Budget(), store=store)
     assert timeless(AGENT.interpret(CASE, embedded_toolbox, Budget(), store=store)) == undisturbed

@@ -8,7 +8,7 @@ from tests.agents.fake_server import Question, Reply, good, serving
 from tests.agents.fake_thinker import data_of, outside_fences, think
 from tests.agents.styles import interpret, timeless, told
 from tracescribe.agents.budget import Budget
-from tracescribe.agents.call_log import MemoryCallLog
+from tracescribe.agents.calls.call_log import MemoryCallLog
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import SwapClaim
 from tracescribe.agents.providers.completion import Completion

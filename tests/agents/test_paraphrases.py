@@ -14,9 +14,9 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.claims import Claim
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Measurement
-from tracescribe.agents.paraphrases import counterpart_of, find_wordings
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
+from tracescribe.agents.testing.paraphrases import counterpart_of, find_wordings
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.edits import ablation
 from tracescribe.tracer.errors import SettingError

@@ -12,11 +12,11 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.case_tools import CaseTools
 from tracescribe.agents.claims import Claim, EdgeClaim, FeatureAt, NecessityClaim, SwapClaim
-from tracescribe.agents.experiment_settings import ExperimentSettings
-from tracescribe.agents.experiments import run_experiments
 from tracescribe.agents.findings import Supernode, Verdict
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
+from tracescribe.agents.testing.experiments import run_experiments
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.agents.verdicts import judge
 from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.prune import node_influence
 

@@ -10,7 +10,7 @@ import pytest
 from tests.agents.fake_server import INPUT_TOKENS, OUTPUT_TOKENS, Question, Reply, good, in_turn, serving
 from tests.agents.provider_rig import LIMIT_NAMES, PROMPT, SECRET, TEXAS, WAYS, RigMaker, Way, Word, rigs
 from tracescribe.agents.budget import Budget, Meter
-from tracescribe.agents.call_log import CallAnswer, CallIntent, MemoryCallLog
+from tracescribe.agents.calls.call_log import CallAnswer, CallIntent, MemoryCallLog
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers import transport
 from tracescribe.agents.providers.errors import (

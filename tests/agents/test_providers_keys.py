@@ -14,8 +14,8 @@ import pytest
 from tests.agents.fake_server import Question, Reply, good, in_turn
 from tests.agents.provider_rig import PROMPT, SECRET, TEXAS, WAYS, RigMaker, Way, Word, rigs
 from tracescribe.agents.budget import Budget, Meter
-from tracescribe.agents.call_log import FileCallLog, MemoryCallLog
-from tracescribe.agents.ledger import summary_of
+from tracescribe.agents.calls.call_log import FileCallLog, MemoryCallLog
+from tracescribe.agents.calls.ledger import summary_of
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers.errors import ProviderSetupError
 from tracescribe.agents.providers.secrets import find_key, stored_key

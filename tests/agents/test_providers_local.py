@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tests.agents.hf_server import MODEL_NAME, HfServer, make_tiny_model, serving_hf
 from tracescribe.agents.budget import Budget, Meter
-from tracescribe.agents.call_log import CallAnswer, CallIntent, MemoryCallLog
+from tracescribe.agents.calls.call_log import CallAnswer, CallIntent, MemoryCallLog
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.providers.completion import ChatMessage, CompletionRequest, LanguageModelClient
 from tracescribe.agents.providers.errors import (

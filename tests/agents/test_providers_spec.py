@@ -131,7 +131,7 @@ def test_reading_a_spec_loads_no_sdk_and_no_model_library() -> None:
     code = (
         "import sys\n"
         + "".join(f"import tracescribe.agents.providers.{name}\n" for name in names)
-        + "import tracescribe.agents.ledger, tracescribe.agents.budget\n"
+        + "import tracescribe.agents.calls.ledger, tracescribe.agents.budget\n"
         + "tracescribe.agents.providers.spec.parse_agent_spec('local:org/name').settings(environment={})\n"
         + "heavy = {'openai', 'anthropic', 'httpx2', 'torch', 'transformers', 'keyring', 'langgraph'}\n"
         + "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"

@@ -16,11 +16,11 @@ from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import CircuitEffect
 from tracescribe.agents.registration import FIRST_PREVIOUS, Registration, chain_sha256
 from tracescribe.agents.report import CircuitReport, Sentence, Stopped, parse_report, validate_report
-from tracescribe.agents.report_numbers import SourcedNumber
-from tracescribe.agents.report_schema import generated_schema, report_schema
-from tracescribe.agents.report_story_checks import sentence_faults
-from tracescribe.agents.report_whole_checks import standing_features
-from tracescribe.agents.story import tell_story
+from tracescribe.agents.reporting.report_numbers import SourcedNumber
+from tracescribe.agents.reporting.report_schema import generated_schema, report_schema
+from tracescribe.agents.reporting.report_story_checks import sentence_faults
+from tracescribe.agents.reporting.report_whole_checks import standing_features
+from tracescribe.agents.reporting.story import tell_story
 from tracescribe.tracer.errors import ReportError
 
 
@@ -296,7 +296,7 @@ def test_a_report_of_another_version_is_told_apart_from_no_report(dallas_report:
 
 def test_the_shipped_schema_is_the_models_own() -> None:
     jsonschema.Draft202012Validator.check_schema(report_schema())
-    assert report_schema() == generated_schema(), "run: python -m tracescribe.agents.report_schema --write"
+    assert report_schema() == generated_schema(), "run: python -m tracescribe.agents.reporting.report_schema --write"
 
 
 def test_reports_follow_the_schema_and_it_refuses_what_the_reader_refuses(dallas_report: CircuitReport) -> None:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracescribe.agents.report_numbers import SourcedNumber, number_faults, tells, value_at, without_quotations
+from tracescribe.agents.reporting.report_numbers import (
+    SourcedNumber,
+    number_faults,
+    tells,
+    value_at,
+    without_quotations,
+)
 
 DOCUMENT = {"a": 0.9731, "b": 1000, "c": [1, 2, 3], "d": {"x/y": -0.25, "~": 7.0}, "e": None, "f": True, "g": "text"}
 

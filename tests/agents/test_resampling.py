@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracescribe.agents.resampling import auc_interval, balanced_interval, f1_interval, mean_interval
+from tracescribe.agents.testing.resampling import auc_interval, balanced_interval, f1_interval, mean_interval
 from tracescribe.tracer.statistics import bootstrap_interval, roc_auc
 
 N = 4000

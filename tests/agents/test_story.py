@@ -7,15 +7,15 @@ import re
 
 import pytest
 
-from tracescribe.agents.assembly import mark_rejected
 from tracescribe.agents.claims import LabelClaim
 from tracescribe.agents.findings import CircuitEffect, Outcome
-from tracescribe.agents.phrases import amount, percent, phrase, probability, sentence
 from tracescribe.agents.report import CircuitReport, Sentence
-from tracescribe.agents.report_numbers import tells, value_at
-from tracescribe.agents.report_story_checks import story_faults
-from tracescribe.agents.story import STOP_WORDS, tell_story
-from tracescribe.agents.swap_summary import swap_summaries
+from tracescribe.agents.reporting.assembly import mark_rejected
+from tracescribe.agents.reporting.phrases import amount, percent, phrase, probability, sentence
+from tracescribe.agents.reporting.report_numbers import tells, value_at
+from tracescribe.agents.reporting.report_story_checks import story_faults
+from tracescribe.agents.reporting.story import STOP_WORDS, tell_story
+from tracescribe.agents.testing.swap_summary import swap_summaries
 
 OF_THE_WHOLE = re.compile(r"The model goes on with|The circuit|Without it,|The agent stopped")
 """What the model said, what the circuit does as a whole and why the agent stopped are facts, whatever becomes of claims."""

@@ -14,9 +14,9 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Supernode, supernode_sha256
-from tracescribe.agents.graph_facts import graph_facts
-from tracescribe.agents.likeness import agglomerated, decoder_cosines, link_cosines
-from tracescribe.agents.supernode_quality import agreement_of, measure_quality, random_groups
+from tracescribe.agents.grouping.graph_facts import graph_facts
+from tracescribe.agents.grouping.likeness import agglomerated, decoder_cosines, link_cosines
+from tracescribe.agents.grouping.supernode_quality import agreement_of, measure_quality, random_groups
 from tracescribe.agents.survey import make_survey
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.graph import FeatureNode

@@ -9,17 +9,17 @@ from tests.agents.conftest import DALLAS
 from tracescribe.agents.baselines import BASELINES, BaselineName, baseline_agent
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.circuit_edges import circuit_edges
 from tracescribe.agents.claims import FeatureAt, SwapClaim
-from tracescribe.agents.donors import DonorSettings, find_donors
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Supernode
-from tracescribe.agents.graph_facts import graph_facts
+from tracescribe.agents.grouping.circuit_edges import circuit_edges
+from tracescribe.agents.grouping.graph_facts import graph_facts
+from tracescribe.agents.grouping.supernodes import combining_share, group_features
 from tracescribe.agents.loop import LoopSettings
 from tracescribe.agents.offline import OfflineProposer, by_feature
 from tracescribe.agents.report import CircuitReport, validate_report
-from tracescribe.agents.supernodes import combining_share, group_features
 from tracescribe.agents.survey import make_survey
+from tracescribe.agents.testing.donors import DonorSettings, find_donors
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tests.agents.test_registry import claim, plan
 from tracescribe.agents.claims import NecessityClaim, SteeringClaim, SwapClaim
-from tracescribe.agents.decision_rules import rule_faults, rule_for
-from tracescribe.agents.doses import doses_for, rank_correlation
-from tracescribe.agents.experiment_settings import MAX_CONTROLS, ExperimentSettings
 from tracescribe.agents.findings import DosePoint, ExperimentPlan, Interval, Measurement, ParaphraseEffect, Verdict
-from tracescribe.agents.swap_summary import swap_summaries
-from tracescribe.agents.verdicts import judge
+from tracescribe.agents.testing.decision_rules import rule_faults, rule_for
+from tracescribe.agents.testing.doses import doses_for, rank_correlation
+from tracescribe.agents.testing.experiment_settings import MAX_CONTROLS, ExperimentSettings
+from tracescribe.agents.testing.swap_summary import swap_summaries
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.tracer.errors import ReportError
 from tracescribe.tracer.statistics import rank_p_value, wilson_interval
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tracescribe.agents.claims import SwapClaim
-from tracescribe.agents.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.report import CircuitReport, parse_report
+from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS
 
 STEPS = ("load", "trace", "prune", "evidence", "label", "test labels", "group", "hypothesise", "register")
 LATE_STEPS = ("experiment", "judge", "revise", "report", "write", "score", "baselines")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.hf_server import make_tiny_model, serving_hf
-from tracescribe.agents.ledger import summarize_ledger
+from tracescribe.agents.calls.ledger import summarize_ledger
 from tracescribe.agents.report import CircuitReport, parse_report
 from tracescribe.runs.cli import main
 

@@ -14,11 +14,11 @@ from tests.agents.fake_server import Reply, good, serving
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import CLAIM_KINDS
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.llm.agent import LlmAgentSettings, make_llm_agent
 from tracescribe.agents.loop_settings import LoopSettings
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.report import CircuitReport
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
 from tracescribe.evals.judging.bench import JudgeBench, JudgeBenchRun, JudgeBenchSettings, prepare
 from tracescribe.evals.judging.corpus_truth import weighted_area

@@ -10,11 +10,11 @@ from tracescribe.agents.agent import InterpretationAgent, Progress, no_progress
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.durable.run_store import RunStore
-from tracescribe.agents.experiment_settings import ExperimentSettings
 from tracescribe.agents.findings import Outcome
 from tracescribe.agents.loop_settings import LoopSettings
 from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.report import CircuitReport
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
 from tracescribe.evals.stability import (
     AIM_FLIPS,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tracescribe.agents.call_log import FileCallLog
+from tracescribe.agents.calls.call_log import FileCallLog
 from tracescribe.agents.llm.settings import STYLES
 from tracescribe.agents.loop import STEPS
 from tracescribe.agents.providers.completion import ChatMessage, Completion, CompletionRequest, Endpoint, Usage

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from tracescribe.agents.assembly import mark_rejected
 from tracescribe.agents.claims import (
     Claim,
     EdgeClaim,
@@ -22,7 +21,6 @@ from tracescribe.agents.claims import (
     SwapClaim,
     claim_sha256,
 )
-from tracescribe.agents.decision_rules import metric_of, rule_for
 from tracescribe.agents.findings import (
     CircuitEffect,
     Controls,
@@ -52,9 +50,11 @@ from tracescribe.agents.report import (
     Unexplained,
     validate_report,
 )
-from tracescribe.agents.story import tell_story
-from tracescribe.agents.swap_summary import swap_summaries
-from tracescribe.agents.verdicts import judge
+from tracescribe.agents.reporting.assembly import mark_rejected
+from tracescribe.agents.reporting.story import tell_story
+from tracescribe.agents.testing.decision_rules import metric_of, rule_for
+from tracescribe.agents.testing.swap_summary import swap_summaries
+from tracescribe.agents.testing.verdicts import judge
 from tracescribe.tracer.errors import UnknownIdError
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence, TokenEffect
 from tracescribe.tracer.graph import FeatureRef
