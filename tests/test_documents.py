@@ -22,7 +22,7 @@ from tracescribe.tracer.models import LanguageModel
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 FIRST = "python3.11 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/tracescribe demo"
-SECOND = "python3.11 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest"
+SECOND = "python3.11 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest -n auto --dist loadfile"
 
 
 def _text(name: str) -> str:
