@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
-from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
+from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, told, with_schema
 
 _TOOL_DESCRIPTION = "Hands in the answer. Call it exactly once."
 
@@ -64,29 +64,29 @@ class AnthropicMessagesClient(SdkClient[_Dialect]):
             json.dumps(block.input, ensure_ascii=False) for block in message.content if block.type == "tool_use"
         ]
         text = "".join(block.text for block in message.content if block.type == "text")
-        usage = message.usage
-        read, written = (_read(usage), usage.output_tokens) if usage else (None, None)
-        return _completion(
-            request, handed_in[0] if handed_in else text, message.stop_reason, (read, written), message.model
-        )
+        usage = getattr(message, "usage", None)
+        read, written = _read(usage), told(usage, "output_tokens")
+        stop = getattr(message, "stop_reason", None)
+        model = getattr(message, "model", "")
+        return _completion(request, handed_in[0] if handed_in else text, stop, (read, written), model)
 
     def _joined(self, request: CompletionRequest, events: Any) -> Completion:
         texts: list[str] = []
         handed_in: list[str] = []
-        read: int | None = None
-        written: int | None = None
+        read: object = None
+        written: object = None
         model, stop, ended = "", None, False
         for event in events:
             match event.type:
                 case "message_start":
-                    model, read = event.message.model, _read(event.message.usage)
+                    model, read = event.message.model, _read(told(event.message, "usage"))
                 case "content_block_delta" if event.delta.type == "text_delta":
                     texts.append(event.delta.text)
                 case "content_block_delta" if event.delta.type == "input_json_delta":
                     handed_in.append(event.delta.partial_json)
                 case "message_delta":
                     stop = event.delta.stop_reason or stop
-                    written = event.usage.output_tokens
+                    written = told(told(event, "usage"), "output_tokens")
                 case "message_stop":
                     ended = True
                 case _:
@@ -117,19 +117,20 @@ def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]
     return parameters
 
 
-def _read(usage: Any) -> int | None:
-    """Input tokens, those of the provider's cache included."""
-    if usage is None or usage.input_tokens is None:
-        return None
-    return int(usage.input_tokens + (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0))
+def _read(usage: object) -> object:
+    """Input tokens, those of the provider's cache included; None where they are not told in numbers."""
+    parts = [told(usage, "input_tokens")]
+    parts += [told(usage, name) or 0 for name in ("cache_creation_input_tokens", "cache_read_input_tokens")]
+    numbers = [part for part in parts if isinstance(part, (int, float))]
+    return sum(numbers) if len(numbers) == len(parts) else None
 
 
 def _completion(
-    request: CompletionRequest, text: str, stop_reason: Any, tokens: tuple[int | None, int | None], model: Any
+    request: CompletionRequest, text: str, stop_reason: Any, tokens: tuple[object, object], model: Any
 ) -> Completion:
     finish: Literal["stop", "length", "refusal"] = "stop"
     if stop_reason == "refusal":
         finish = "refusal"
     elif stop_reason in ("max_tokens", "model_context_window_exceeded"):
         finish = "length"
-    return Completion(text=text, finish=finish, usage=counted(request, text, tokens), model=str(model))
+    return Completion(text=text, finish=finish, usage=counted(request, text, *tokens), model=str(model or ""))

@@ -8,7 +8,7 @@
     │   └── ProviderAccessError     the key is wrong or may not do this (401, 403) -> step failure, at once
     ├── TransientProviderError      worth another try, counted and bounded
     │   ├── ProviderTimeoutError    no answer in time
-    │   ├── ProviderConnectionError the connection could not be made or broke off
+    │   ├── ProviderConnectionError the connection could not be made or broke off; a 200 that is no answer
     │   ├── ProviderRateLimitError  429; `retry_after` is honoured
     │   └── ProviderOverloadError   5xx, 529
     └── UnusableAnswerError         an answer came, and was paid for, but cannot be used

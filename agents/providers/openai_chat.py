@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
-from tracescribe.agents.providers.errors import ProviderRequestError
-from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
+from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, told, with_schema
 from tracescribe.agents.providers.settings import OPENAI_URL
 
 Finish = Literal["stop", "length", "refusal"]
@@ -93,13 +92,17 @@ class OpenAIChatClient(SdkClient[_Dialect]):
     def _whole(self, request: CompletionRequest, response: Any) -> Completion:
         # Compatible servers send bodies that the SDK takes without checking, so nothing is taken for granted here.
         choices = getattr(response, "choices", None)
-        if not choices or getattr(choices[0], "message", None) is None:
-            raise ProviderRequestError(
-                f"{self._who}: a reply without choices; this server does not speak Chat Completions"
-            )
-        message = choices[0].message
+        first = choices[0] if choices else None
+        message = getattr(first, "message", None)
+        if message is None:
+            raise self._no_answer()
         return _completion(
-            request, message.content, message.refusal, choices[0].finish_reason, response.usage, response.model
+            request,
+            getattr(message, "content", None),
+            getattr(message, "refusal", None),
+            getattr(first, "finish_reason", None),
+            getattr(response, "usage", None),
+            getattr(response, "model", ""),
         )
 
     def _joined(self, request: CompletionRequest, chunks: Any) -> Completion:
@@ -149,5 +152,5 @@ def _completion(
     refused = bool(refusal) or finish_reason == "content_filter"
     finish: Finish = "refusal" if refused else "length" if finish_reason == "length" else "stop"
     text = (refusal or "") if refused else (content or "")
-    tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else None
-    return Completion(text=text, finish=finish, usage=counted(request, text, tokens), model=str(model or ""))
+    usage = counted(request, text, told(usage, "prompt_tokens"), told(usage, "completion_tokens"))
+    return Completion(text=text, finish=finish, usage=usage, model=str(model or ""))

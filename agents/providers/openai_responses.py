@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
-from tracescribe.agents.providers.errors import ProviderRequestError
 from tracescribe.agents.providers.faults import stream_fault
 from tracescribe.agents.providers.openai_chat import Finish
-from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, with_schema
+from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, told, with_schema
 from tracescribe.agents.providers.secrets import redact
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
@@ -88,23 +87,18 @@ class OpenAIResponsesClient(SdkClient[_Dialect]):
             raise stream_fault(self._who, {"code": code}, redact(str(message), self.key))
         output = getattr(response, "output", None)
         if status not in ("completed", "incomplete") or output is None:
-            raise ProviderRequestError(
-                f"{self._who}: a reply without status and output; this server does not speak the Responses API"
-            )
+            raise self._no_answer()
         parts = [part for item in output if item.type == "message" for part in item.content or ()]
         text = "".join(part.text for part in parts if part.type == "output_text")
         refusal = "".join(part.refusal for part in parts if part.type == "refusal")
         refused = any(part.type == "refusal" for part in parts)
         finish: Finish = "refusal" if refused else "stop"
         if status == "incomplete":
-            reason = getattr(response.incomplete_details, "reason", None)
+            reason = getattr(getattr(response, "incomplete_details", None), "reason", None)
             finish = "refusal" if refused or reason == "content_filter" else "length"
-        usage = response.usage
-        tokens = (usage.input_tokens, usage.output_tokens) if usage else None
-        said = refusal if refused else text
-        return Completion(
-            text=said, finish=finish, usage=counted(request, said, tokens), model=str(response.model or "")
-        )
+        said, account = refusal if refused else text, getattr(response, "usage", None)
+        usage = counted(request, said, told(account, "input_tokens"), told(account, "output_tokens"))
+        return Completion(text=said, finish=finish, usage=usage, model=str(getattr(response, "model", "") or ""))
 
 
 def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]:

@@ -19,11 +19,19 @@ from tracescribe.agents.providers.completion import Completion, CompletionReques
 from tracescribe.agents.providers.errors import ProviderConnectionError
 from tracescribe.agents.providers.faults import server_words, status_fault, stream_fault
 from tracescribe.agents.providers.secrets import redact, without_key
-from tracescribe.agents.providers.transport import attempt_timeout, connection_fault, http_client, within
+from tracescribe.agents.providers.transport import (
+    attempt_deadline,
+    attempt_timeout,
+    connection_fault,
+    http_client,
+    within,
+)
 from tracescribe.tracer.errors import ProviderError
 
 _REFUSING = (400, 422)
 _CHARS_PER_TOKEN = 3
+_MOST_TOKENS = 10**12
+"""More than any server can have read; beyond it a number is a fault and no bill."""
 _UNCHECKED = (ValueError, AttributeError, TypeError, LookupError, RecursionError)
 """What the SDKs run into where a body is not what it should be: they hand it on unchecked."""
 
@@ -51,7 +59,8 @@ class SdkClient(ABC, Generic[Dialect]):
     Attributes:
         endpoint: who is asked.
         key: handed to the SDK; never shown.
-        timeout_seconds: for connecting, and between two pieces of an answer.
+        timeout_seconds: for connecting, and between two pieces of an answer; `DEADLINE_FACTOR` times as long for a
+            whole attempt.
         stream: whether answers are streamed.
         official: whether this is the provider's own server, which gets the headers that the SDK's own environment
             variables ask for.
@@ -98,7 +107,7 @@ class SdkClient(ABC, Generic[Dialect]):
             TransientProviderError: timeout, connection, rate limit, overload.
         """
         waited = attempt_timeout(self.timeout_seconds, seconds_left)
-        with within(seconds_left):
+        with within(attempt_deadline(self.timeout_seconds, seconds_left)):
             while True:
                 dialect = self._dialect
                 answer, fault, refused = self._attempt(request, dialect, waited)
@@ -166,24 +175,49 @@ class SdkClient(ABC, Generic[Dialect]):
         said = redact(server_words(getattr(error, "body", None), str(error)), self.key)
         if isinstance(getattr(error, "body", None), dict):
             return stream_fault(self._who, getattr(error, "body", None), said)
-        return ProviderConnectionError(f"{self._who}: not {expected}: {said}", maybe_billed=True)
+        if isinstance(error, self._errors.APIError):
+            return ProviderConnectionError(f"{self._who}: not {expected}: {said}", maybe_billed=True)
+        # What python says of a body that is not what it should be means nothing to whoever asked.
+        return self._no_answer(expected)
+
+    def _no_answer(self, expected: str = "") -> ProviderConnectionError:
+        """A reply with status 200 that is something else: a proxy's page, an empty body, another protocol."""
+        return ProviderConnectionError(
+            f"{self._who}: the server replied, but not with {expected or self.expected}; if it always does, check the "
+            "address and the provider's name",
+            maybe_billed=True,
+        )
 
     def _broke_off(self) -> ProviderConnectionError:
         return ProviderConnectionError(f"{self._who}: the stream broke off before the answer ended", maybe_billed=True)
 
 
-def counted(request: CompletionRequest, text: str, usage: tuple[int | None, int | None] | None) -> Usage:
+def counted(request: CompletionRequest, text: str, read: object, written: object) -> Usage:
     """Tokens as the server tells them, or estimated from the texts where it tells none: a budget needs a number.
 
+    Numbers that make no sense never cost the answer that they came with: they count as not told.
+
     Args:
-        usage: tokens read and written.
+        read, written: tokens, as told.
     """
-    if usage is not None and usage != (None, None):
-        return Usage(input_tokens=max(0, usage[0] or 0), output_tokens=max(0, usage[1] or 0))
-    read = sum(len(part) for part in (request.system, *(message.text for message in request.messages)))
+    told_read, told_written = _number(read), _number(written)
+    asked = sum(len(part) for part in (request.system, *(message.text for message in request.messages)))
     return Usage(
-        input_tokens=-(-read // _CHARS_PER_TOKEN), output_tokens=-(-len(text) // _CHARS_PER_TOKEN), estimated=True
+        input_tokens=-(-asked // _CHARS_PER_TOKEN) if told_read is None else told_read,
+        output_tokens=-(-len(text) // _CHARS_PER_TOKEN) if told_written is None else told_written,
+        estimated=told_read is None or told_written is None,
     )
+
+
+def told(usage: object, name: str) -> object:
+    """One number of a server's account; None where there is none."""
+    return usage.get(name) if isinstance(usage, dict) else getattr(usage, name, None)
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else None
 
 
 def with_schema(system: str, schema: str) -> str:

@@ -49,7 +49,8 @@ class ProviderSettings(Frozen):
             model always takes its likeliest token.
         price_input, price_output: USD per million tokens, both or neither; None takes the price list.
         max_tokens: room for one answer, hidden reasoning included; doubled once where an answer is cut off.
-        timeout_seconds: for one attempt; reasoning models think for a minute or more.
+        timeout_seconds: of silence, after which an attempt is given up; reasoning models think for a minute or more. A
+            whole attempt ends after three times as long, whatever arrives.
         concurrency: requests in flight at once; providers' lowest tiers allow a few.
         max_attempts: sendings of one request before a timeout, rate limit or overload counts as a failure.
         first_wait_seconds: before the second attempt; doubles with each further one.

@@ -4,6 +4,9 @@ An answer of the SDKs' own connection may be of any size, may trickle in for hou
 host with the key in its headers. Here the size and the time of every answer are limited, compression is not asked for
 (a small body could hold a huge one), and redirects are not followed.
 
+The libraries below limit the silence between two pieces alone, and a server that sends a byte now and then never is
+silent. So every read of a socket, of headers too, also ends at the attempt's deadline.
+
 The SDKs also add headers from environment variables of their own (organisation, project, any custom header), whatever the
 address. A server that is not the provider's own gets none of these.
 """
@@ -16,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Any, Protocol
 
 import httpx2
 
@@ -24,6 +28,9 @@ from tracescribe.agents.providers.secrets import redact
 
 MAX_ANSWER_BYTES = 16 << 20
 """A full answer is tens of kilobytes, as a stream some ten times that."""
+DEADLINE_FACTOR = 3
+"""An attempt ends after so many times `timeout_seconds`, whatever arrives: long enough for a long answer that streams
+steadily, and short enough that a server that only keeps the line open holds no run."""
 IDENTITY = {"Accept-Encoding": "identity"}
 
 _PLAIN_HEADERS = frozenset(
@@ -41,11 +48,20 @@ _PLAIN_HEADERS = frozenset(
     }
 )
 
-_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+_limit: ContextVar[tuple[float, float] | None] = ContextVar("limit", default=None)
+"""Of the attempt on its way: the deadline on the monotonic clock, and the seconds that it stands for."""
 
 
 class _TooLargeError(httpx2.TransportError):
     """An answer beyond `MAX_ANSWER_BYTES`."""
+
+
+class _TimeUpError(httpx2.ReadTimeout):
+    """The attempt's deadline has passed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:g} s")
+        self.seconds = seconds
 
 
 def http_client(timeout_seconds: float, *, key: str, official: bool) -> httpx2.Client:
@@ -62,13 +78,19 @@ def http_client(timeout_seconds: float, *, key: str, official: bool) -> httpx2.C
             del request.headers[name]
         request.headers["authorization"] = f"Bearer {key}"
 
-    return httpx2.Client(
+    client = httpx2.Client(
         verify=_trusted(),
         timeout=timeout_seconds,
         follow_redirects=False,
         headers=IDENTITY,
-        event_hooks={"request": [] if official else [only_ours], "response": [_limit]},
+        event_hooks={"request": [] if official else [only_ours], "response": [_limit_body]},
     )
+    # The client has no option for the layer under its pools; the transports of environment proxies have pools, too.
+    for holder in (client._transport, *client._mounts.values()):
+        pool: Any = getattr(holder, "_pool", None)
+        if pool is not None:
+            pool._network_backend = _Backend(pool._network_backend)
+    return client
 
 
 @cache
@@ -80,16 +102,21 @@ def _trusted() -> ssl.SSLContext:
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
     """Answers that are awaited in this block end after so many seconds, however steadily they trickle in."""
-    token = _deadline.set(None if seconds is None else time.monotonic() + seconds)
+    token = _limit.set(None if seconds is None else (time.monotonic() + seconds, seconds))
     try:
         yield
     finally:
-        _deadline.reset(token)
+        _limit.reset(token)
 
 
 def attempt_timeout(timeout_seconds: float, seconds_left: float | None) -> float:
     """Seconds of silence after which an attempt is given up: never more than are left."""
     return timeout_seconds if seconds_left is None else max(0.001, min(timeout_seconds, seconds_left))
+
+
+def attempt_deadline(timeout_seconds: float, seconds_left: float | None) -> float:
+    """Seconds after which an attempt ends whatever arrives: never more than are left."""
+    return attempt_timeout(DEADLINE_FACTOR * timeout_seconds, seconds_left)
 
 
 def connection_fault(who: str, error: BaseException, waited: float, secret: str) -> TransientProviderError | None:
@@ -111,6 +138,8 @@ def connection_fault(who: str, error: BaseException, waited: float, secret: str)
             return ProviderConnectionError(
                 f"{who}: the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB and was not read on", maybe_billed=True
             )
+        if isinstance(cause, _TimeUpError):
+            return ProviderTimeoutError(f"{who}: no answer within {cause.seconds:g} s", maybe_billed=True)
         if isinstance(cause, httpx2.TimeoutException):
             sent = not isinstance(cause, (httpx2.ConnectTimeout, httpx2.PoolTimeout))
             return ProviderTimeoutError(f"{who}: no answer within {waited:g} s", maybe_billed=sent)
@@ -122,19 +151,18 @@ def connection_fault(who: str, error: BaseException, waited: float, secret: str)
     return None
 
 
-def _limit(response: httpx2.Response) -> None:
+def _limit_body(response: httpx2.Response) -> None:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.DecodingError("a compressed answer, which was not asked for", request=response.request)
     assert isinstance(response.stream, httpx2.SyncByteStream)
-    response.stream = _Limited(response.stream, _deadline.get())
+    response.stream = _Limited(response.stream)
 
 
 class _Limited(httpx2.SyncByteStream):
     """A body that ends with an error beyond its limits."""
 
-    def __init__(self, inner: httpx2.SyncByteStream, deadline: float | None) -> None:
+    def __init__(self, inner: httpx2.SyncByteStream) -> None:
         self._inner = inner
-        self._deadline = deadline
 
     def __iter__(self) -> Iterator[bytes]:
         size = 0
@@ -142,9 +170,80 @@ class _Limited(httpx2.SyncByteStream):
             size += len(piece)
             if size > MAX_ANSWER_BYTES:
                 raise _TooLargeError("too large")
-            if self._deadline is not None and time.monotonic() > self._deadline:
-                raise httpx2.ReadTimeout("the time for this answer is up")
+            _bounded(None)
             yield piece
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _bounded(timeout: float | None) -> float | None:
+    """The time limit of one read or write, never beyond the attempt's deadline.
+
+    Raises:
+        _TimeUpError: it has passed.
+    """
+    limit = _limit.get()
+    if limit is None:
+        return timeout
+    left = limit[0] - time.monotonic()
+    if left <= 0:
+        raise _TimeUpError(limit[1])
+    return left if timeout is None else min(timeout, left)
+
+
+@contextmanager
+def _told_as_deadline() -> Iterator[None]:
+    """A read that ran out of time at the deadline is told as such, and not as a silence."""
+    try:
+        yield
+    except Exception:
+        _bounded(None)
+        raise
+
+
+class _Connection(Protocol):
+    """A connection of the HTTP library's."""
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes: ...
+    def write(self, buffer: bytes, timeout: float | None = None) -> None: ...
+    def close(self) -> None: ...
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> Any: ...
+    def get_extra_info(self, info: str) -> Any: ...
+
+
+class _Backend:
+    """What opens connections, so that all that is done on them ends at the deadline of the attempt that does it."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **options: Any) -> _Stream:
+        return _Stream(self._inner.connect_tcp(host, port, timeout=_bounded(timeout), **options))
+
+
+class _Stream:
+    """One connection; it outlives the attempt that opened it."""
+
+    def __init__(self, inner: _Connection) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _told_as_deadline():
+            return self._inner.read(max_bytes, _bounded(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        with _told_as_deadline():
+            self._inner.write(buffer, _bounded(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> _Stream:
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _bounded(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)

@@ -61,6 +61,7 @@ class Reply:
         fault: of a stream: after the first piece, an event that tells of a fault of this kind.
         usage: tokens read and written that the server bills; None leaves them out.
         trickle: seconds between two pieces of the body.
+        trickle_head: headers sent one by one before the body, with `trickle` seconds between them.
     """
 
     text: str = ""
@@ -71,8 +72,9 @@ class Reply:
     drop: bool = False
     raw: bytes | None = None
     fault: str = ""
-    usage: tuple[int, int] | None = (120, 30)
+    usage: tuple[Any, Any] | None = (120, 30)
     trickle: float = 0.0
+    trickle_head: int = 0
 
 
 Script = Callable[[Question], Reply]
@@ -199,6 +201,10 @@ def _send(request: BaseHTTPRequestHandler, reply: Reply, content: bytes, kind: s
         for name, value in {"content-type": kind, **reply.headers}.items():
             request.send_header(name, value)
         request.send_header("content-length", str(len(content)))
+        for number in range(reply.trickle_head):
+            request.send_header(f"x-slow-{number}", "1")
+            request.flush_headers()
+            time.sleep(reply.trickle)
         request.end_headers()
         if reply.drop:
             request.wfile.write(content[: len(content) // 2])

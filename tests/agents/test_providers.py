@@ -153,13 +153,34 @@ def test_a_slow_answer_is_a_timeout_that_may_have_been_billed(rig: RigMaker, way
 
 @every
 def test_an_answer_that_trickles_in_ends_with_the_time(rig: RigMaker, way: Way) -> None:
-    made = rig(way, lambda _: Reply(text='{"word": "Texas"}', trickle=0.15), max_attempts=1, budget=Budget(seconds=0.3))
+    made = rig(way, lambda _: Reply(text='{"word": "Texas"}', trickle=0.15), max_attempts=1)
+    made.meter = Meter(Budget(seconds=0.6))  # its clock starts when all is loaded
     with pytest.raises(ProviderTimeoutError):
         made.ask()
     assert made.ledger == ["intent 1", "failure ProviderTimeoutError"]
     with pytest.raises(BudgetExceededError, match="seconds"):
         made.ask("Another?")
     assert made.server.calls == 1
+
+
+@every
+def test_a_server_that_only_keeps_the_line_open_is_given_up_without_any_limit_on_the_run(
+    rig: RigMaker, way: Way
+) -> None:
+    slow = Reply(text='{"word": "Texas"}', trickle=0.2)
+    made = rig(way, lambda _: slow, timeout_seconds=0.3, max_attempts=1, budget=Budget(seconds=None))
+    with pytest.raises(ProviderTimeoutError):  # a silence of 0.3 s never comes, yet the attempt ends
+        made.ask()
+    assert made.ledger == ["intent 1", "failure ProviderTimeoutError"] and made.meter.doubtful_tokens > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_headers_that_trickle_in_end_with_the_attempt_too(rig: RigMaker, stream: bool) -> None:
+    slow = Reply(text='{"word": "Texas"}', trickle=0.2, trickle_head=20)
+    made = rig(Way("openai", stream), lambda _: slow, timeout_seconds=0.3, max_attempts=1, budget=Budget(seconds=None))
+    with pytest.raises(ProviderTimeoutError, match="no answer within"):
+        made.ask()
+    assert made.ledger == ["intent 1", "failure ProviderTimeoutError"] and made.meter.doubtful_tokens > 0
 
 
 @every
@@ -342,16 +363,50 @@ def test_a_refused_request_is_not_sent_again(rig: RigMaker, way: Way, status: in
     assert made.ledger == ["intent 1", "failure ProviderRequestError"]
 
 
+NO_ANSWERS = [
+    b"<html>gateway</html>", b"{}", b'"text"', b"null", b'{"choices": []}', b'{"choices": [null]}', b"", b"\x00\xff",
+    b'{"choices": null, "content": null, "output": null, "status": "completed", "usage": null, "model": null}',
+    b'{"choices": [{"message": {"content": [{"a": 1}]}}], "content": [1], "output": [1], "status": "completed"}',
+]  # fmt: skip
+PYTHON = ("object has no attribute", "NoneType", "not supported between", "validation error", "Traceback", "Expecting")
+
+
 @every
-@pytest.mark.parametrize(
-    "raw", [b"<html>gateway</html>", b"{}", b'"text"', b"null", b'{"choices": []}', b"", b"\x00\xff"]
-)
-def test_a_reply_of_another_protocol_is_a_provider_error(rig: RigMaker, way: Way, raw: bytes) -> None:
-    made = rig(way, lambda _: Reply(raw=raw), max_attempts=1)
-    with pytest.raises(ProviderError) as caught:
-        made.ask()
-    assert "\n" not in str(caught.value) and "fake-1" in str(caught.value)
-    assert made.ledger == ["intent 1", f"failure {type(caught.value).__name__}"]
+def test_a_200_that_is_no_answer_is_tried_again_in_every_format(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([Reply(raw=raw) for raw in NO_ANSWERS for _ in range(4)]))
+    for number in range(len(NO_ANSWERS)):
+        before = made.meter.doubtful_tokens
+        with pytest.raises(ProviderConnectionError, match="given up after 4 attempts") as caught:
+            made.ask(str(number))
+        said = str(caught.value)
+        assert "\n" not in said and "fake-1" in said and not any(word in said for word in PYTHON), said
+        assert made.meter.doubtful_tokens - before >= 4 * made.settings.max_tokens, "it may have been billed"
+    outcome = ["intent 1", "intent 2", "intent 3", "intent 4", "failure ProviderConnectionError"]
+    assert made.ledger == outcome * len(NO_ANSWERS)
+
+
+@every
+def test_one_page_of_a_proxy_does_not_end_a_round_of_questions(rig: RigMaker, way: Way) -> None:
+    page = Reply(raw=b"<html>gateway</html>")
+    made = rig(way, lambda question: page if question.user == "1" else TEXAS, max_attempts=1, concurrency=1)
+    prompts = [PROMPT.model_copy(update={"user": str(number)}) for number in range(4)]
+    answers = made.session.ask_all(prompts, Word, made.meter)
+    assert [isinstance(answer, Word) for answer in answers] == [True, False, True, True]
+
+
+ODD_USAGE: list[object] = ["many", -5, [1], {"a": 1}, 1.5, 10**30, None]
+
+
+@every
+def test_nonsense_in_the_bill_never_costs_the_answer(rig: RigMaker, way: Way) -> None:
+    replies = [Reply(text='{"word": "Texas"}', usage=(odd, odd)) for odd in ODD_USAGE]
+    made = rig(way, in_turn(replies), price_input=1.0, price_output=1.0)
+    for number, odd in enumerate(ODD_USAGE):
+        assert made.ask(str(number)) == "Texas"
+        answer = made.log.events[-1]
+        assert isinstance(answer, CallAnswer) and answer.completion.usage.estimated, odd
+        assert answer.completion.usage.output_tokens == 6 and 0 < answer.completion.usage.input_tokens < 100
+    assert made.ledger == ["intent 1", "answer stop"] * len(ODD_USAGE)
 
 
 @every
