@@ -44,10 +44,10 @@ class Budget(Frozen):
 
     experiments: int | None = Field(default=200, ge=0)
     forward_passes: int | None = Field(default=500_000, ge=0)
-    seconds: float | None = Field(default=900.0, ge=0)
+    seconds: float | None = Field(default=900.0, ge=0, allow_inf_nan=False)
     llm_calls: int | None = Field(default=1000, ge=0)
     tokens: int | None = Field(default=5_000_000, ge=0)
-    usd: float | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class MeterSnapshot(Frozen):

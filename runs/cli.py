@@ -1,15 +1,18 @@
 """The command line: one typer application, one file for each command, and every error on one line.
 
-Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted.
+Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -21,6 +24,8 @@ from tracescribe.tracer.provenance import version
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
+TERMINATED = 143
+"""128 + SIGTERM."""
 
 app = typer.Typer(
     name="tracescribe",
@@ -76,18 +81,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit code: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted.
+        The exit code: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted, 143 terminated.
     """
     arguments, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminated_as_interrupted() as terminated:
         if not debug:
             # a library's warning is for us, not for the person who reads a result
             warnings.simplefilter("ignore")
-        return _run(arguments, debug)
+        return _run(arguments, debug, terminated)
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[threading.Event]:
+    """Within the block SIGTERM ends the work as Ctrl-C does: whoever cleans up, or tells how to go on, does so too.
+
+    Yields:
+        Set once SIGTERM has come.
+    """
+    terminated = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield terminated  # python allows handlers in the main thread alone
+        return
+
+    def end(*_: object) -> None:
+        terminated.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: list[str], debug: bool, terminated: threading.Event) -> int:
     try:
         code = app(args=arguments, prog_name="tracescribe", standalone_mode=False)
     except TracescribeError as error:
@@ -99,7 +127,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         message, hint = _usage_message(error)
         return _fail(message, error.exit_code, debug, hint)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", INTERRUPTED, debug)
+        return _stopped(terminated, debug)
     except BrokenPipeError:
         # whoever read our output went away; python would complain once more when it flushes
         sys.stdout = None
@@ -108,8 +136,14 @@ def _run(arguments: list[str], debug: bool) -> int:
         name = type(error).__name__
         return _fail(f"unexpected {name}: {error}", 1, debug, "run again with --debug to see where")
     if code == INTERRUPTED:
-        return _fail("interrupted", INTERRUPTED, debug)
+        return _stopped(terminated, debug)
     return code if isinstance(code, int) else 0
+
+
+def _stopped(terminated: threading.Event, debug: bool) -> int:
+    if terminated.is_set():
+        return _fail("terminated", TERMINATED, debug)
+    return _fail("interrupted", INTERRUPTED, debug)
 
 
 def _fail(message: str, code: int, debug: bool, hint: str = "") -> int:

@@ -95,7 +95,8 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
         PromptError: there is no word in it; told before a model is loaded in vain.
     """
     if (prompt is None) == (prompt_file is None):
-        raise InputError("give the prompt either with --prompt or with --prompt-file, and not with both")
+        given = "no prompt is given" if prompt is None else "the prompt is given twice"
+        raise InputError(f"{given}; give it either with --prompt or with --prompt-file")
     text = prompt if prompt is not None else _read_prompt_file(cast(Path, prompt_file))
     if not text.strip():
         raise PromptError("the prompt is empty; give at least one word")

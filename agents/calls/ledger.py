@@ -79,7 +79,7 @@ def summarize_ledger(path: Path) -> LedgerSummary:
     """The call log of one file, in numbers. The file is read only.
 
     Raises:
-        InputError: no such file, or one that cannot be read.
+        InputError: no such file, one that cannot be read, or one that is no call log: it holds lines, and none of one.
     """
     events: list[CallEvent] = []
     put_aside = 0
@@ -93,6 +93,10 @@ def summarize_ledger(path: Path) -> LedgerSummary:
                     put_aside += 1
     except OSError as error:
         raise InputError(f"cannot read call log {path}: {error.strerror}; give the file llm_calls.jsonl") from None
+    if put_aside and not events:
+        raise InputError(
+            f"{path} is no call log: none of its {put_aside} lines is of one; give the file llm_calls.jsonl"
+        )
     return summary_of(events, put_aside)
 
 

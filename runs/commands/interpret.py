@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from tracescribe.runs.commands.options import EMBEDDED, Evidence, Json, Model, Prompt, PromptFile, Seed, Transcoders
+from tracescribe.runs.commands.options import (
+    EMBEDDED,
+    Evidence,
+    Json,
+    Model,
+    Prompt,
+    PromptFile,
+    Seed,
+    Transcoders,
+    finite,
+)
 
 
 def interpret(
@@ -62,12 +72,14 @@ def interpret(
     max_forward_passes: Annotated[
         int | None, typer.Option(min=0, help="Budget: most prompts sent through the studied model.")
     ] = None,
-    max_seconds: Annotated[float | None, typer.Option(min=0, help="Budget: most seconds.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(min=0, callback=finite, help="Budget: most seconds.")] = None,
     max_llm_calls: Annotated[int | None, typer.Option(min=0, help="Budget: most requests to a language model.")] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=0, help="Budget: most tokens that a language model reads and writes.")
     ] = None,
-    max_usd: Annotated[float | None, typer.Option(min=0, help="Budget: most USD for a language model.")] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, callback=finite, help="Budget: most USD for a language model.")
+    ] = None,
     provider: Annotated[
         Literal["openai", "openai-responses", "anthropic", "local"] | None,
         typer.Option(help="--agent llm: openai (any compatible server), openai-responses, anthropic or local."),
@@ -81,9 +93,14 @@ def interpret(
         bool | None, typer.Option("--stream/--no-stream", help="Stream a language model's answers.")
     ] = None,
     price_input: Annotated[
-        float | None, typer.Option(min=0, help="USD per million tokens read, where the price list does not know it.")
+        float | None,
+        typer.Option(
+            min=0, callback=finite, help="USD per million tokens read, where the price list does not know it."
+        ),
     ] = None,
-    price_output: Annotated[float | None, typer.Option(min=0, help="USD per million tokens written.")] = None,
+    price_output: Annotated[
+        float | None, typer.Option(min=0, callback=finite, help="USD per million tokens written.")
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Throw away an unfinished run in the folder; recorded answers stay.")
     ] = False,
@@ -107,7 +124,7 @@ def interpret(
     from tracescribe.runs.terminal import StepLog
     from tracescribe.runs.workspace import read_prompt
 
-    text = None if graph is not None and prompt is None and prompt_file is None else read_prompt(prompt, prompt_file)
+    text = None if prompt is None and prompt_file is None else read_prompt(prompt, prompt_file)
     request = InterpretRequest(
         prompt=text,
         graph=graph,

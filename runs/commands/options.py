@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse `inf` and `nan`, which are numbers to a parser and no limit to anyone."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number; leave the option out for no limit of your own")
+    return value
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
 Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="The prompt, in words of the model's vocabulary.")]

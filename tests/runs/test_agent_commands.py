@@ -82,6 +82,14 @@ def test_a_ledger_is_summed_up(run: Run, tmp_path: Path) -> None:
     assert path.read_bytes() == before, "a ledger is only read"
 
 
+def test_a_foreign_file_is_no_ledger(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{\n "claims": []\n}\n', encoding="utf-8")
+    done = run("agents", "ledger", tmp_path / "report.json")
+    assert (done.code, done.out) == (2, "") and "no call log: none of its 3 lines" in done.err
+    (tmp_path / "empty.jsonl").touch()
+    assert run("agents", "ledger", tmp_path / "empty.jsonl").code == 0, "a run that asked nothing yet"
+
+
 def test_a_ledger_that_is_not_there_is_a_wrong_call(run: Run) -> None:
     done = run("agents", "ledger", "absent.jsonl")
     assert (done.code, done.out) == (2, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_no_command_shows_help_and_is_a_wrong_call(capsys: pytest.CaptureFixture
             ["models", "train-embedded"],
             "error: Missing option '--out'; see 'tracescribe models train-embedded --help'\n",
         ),
-        (["trace"], "error: give the prompt either with --prompt or with --prompt-file, and not with both\n"),
+        (["trace"], "error: no prompt is given; give it either with --prompt or with --prompt-file\n"),
         (
             ["intervene", "-p", "x"],
             "error: nothing to edit; give --ablate, --scale, --set, --add, --error, --direction or --swap-from\n",
@@ -131,6 +132,27 @@ def test_an_interrupt_is_code_130(
     _fail_with(monkeypatch, error)
     assert cli.main([]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_a_termination_ends_as_an_interrupt_does_with_code_143(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cleaned: list[str] = []
+    app = typer.Typer()
+
+    @app.command()
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            cleaned.append("as after Ctrl-C")
+            raise
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "app", app)
+    assert cli.main([]) == 143
+    assert capsys.readouterr().err.strip() == "error: terminated" and cleaned
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_reader_that_went_away_is_no_error() -> None:
