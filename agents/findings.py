@@ -22,7 +22,7 @@ class Interval(Frozen):
 
     low: float
     high: float
-    level: float = 0.95
+    level: float = Field(default=0.95, gt=0, lt=1)
     method: str
 
 
@@ -118,10 +118,10 @@ class SupernodeQuality(Frozen):
 
     agreement: float | None = None
     random_agreement: float | None = None
-    agreement_p: float | None = None
+    agreement_p: float | None = Field(default=None, ge=0, le=1)
     effect: float | None = None
     random_effect: float | None = None
-    effect_p: float | None = None
+    effect_p: float | None = Field(default=None, ge=0, le=1)
     n_random: int = Field(default=0, ge=0)
 
 
@@ -312,8 +312,8 @@ class Verdict(Frozen):
     rank: int | None = None
     """1 is the largest effect among the tested set and its controls."""
     n_controls: int = 0
-    p_value: float | None = None
-    q_value: float | None = None
+    p_value: float | None = Field(default=None, ge=0, le=1)
+    q_value: float | None = Field(default=None, ge=0, le=1)
 
 
 class CircuitEffect(Frozen):
@@ -342,8 +342,8 @@ class CircuitEffect(Frozen):
     necessity: float
     random_sufficiency: tuple[float, ...] = ()
     random_necessity: tuple[float, ...] = ()
-    sufficiency_p: float | None = None
-    necessity_p: float | None = None
+    sufficiency_p: float | None = Field(default=None, ge=0, le=1)
+    necessity_p: float | None = Field(default=None, ge=0, le=1)
     logit_difference: float
     logit_difference_empty: float
     matched_on: tuple[str, ...] = ()

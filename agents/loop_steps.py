@@ -13,7 +13,14 @@ from tracescribe.agents.loop_settings import LoopSettings
 from tracescribe.agents.registration import RegistryLogError
 from tracescribe.agents.report import StepFailure, Stopped
 from tracescribe.agents.state import LoopState, LoopUpdate
-from tracescribe.agents.stopping import needed_supernodes, new_claims, stop_before_revision
+from tracescribe.agents.stopping import (
+    NOTHING_PROPOSED,
+    REVISION_FAILED,
+    all_repeated,
+    needed_supernodes,
+    new_claims,
+    stop_before_revision,
+)
 from tracescribe.tracer.errors import BudgetExceededError, WorkError
 
 if TYPE_CHECKING:
@@ -229,11 +236,13 @@ class LoopSteps:
         return LoopUpdate(circuit=circuit, supernodes=qualities)
 
     def _revise_step(self, state: LoopState, found: Found) -> LoopUpdate:
-        rounds = state["rounds"]
+        from tracescribe.agents.reporting.assembly import current_circuit
+
+        rounds, circuit = state["rounds"], current_circuit(state)
         stopped = stop_before_revision(
             untestable=self.tools.why_untestable(),
             cut_short=state["cut_short"],
-            circuit=state["circuit"],
+            circuit=circuit,
             came_back=state["verdicts"][state["answered"] :],
             rounds=rounds,
             max_rounds=self.settings.max_rounds,
@@ -248,7 +257,7 @@ class LoopSteps:
             measurements=state["measurements"],
             verdicts=state["verdicts"],
             rounds=rounds,
-            circuit=state["circuit"],
+            circuit=circuit,
         )
         try:
             revision = self.proposer.revise(self.tools, self.survey(state), findings)
@@ -258,14 +267,14 @@ class LoopSteps:
             return LoopUpdate(cut_short=str(error), pending=(), stopped=stopped)
         except WorkError as error:
             found("failed")
-            stopped = Stopped(reason="nothing new", detail=f"the revision failed: {error}", rounds=rounds)
+            stopped = Stopped(reason="nothing new", detail=f"{REVISION_FAILED}{error}", rounds=rounds)
             failure = StepFailure(step="revise", error=str(error))
             return LoopUpdate(failures=(failure,), pending=(), stopped=stopped)
         everything = (*state["supernodes"], *revision.supernodes)
         fresh, repeated = new_claims(revision.claims, state["claims"], everything)
         found(f"{len(fresh)} new claims")
         if not fresh:
-            why = f"all {len(repeated)} claims proposed were tested before" if repeated else "no claim was proposed"
+            why = all_repeated(len(repeated)) if repeated else NOTHING_PROPOSED
             stopped = Stopped(reason="nothing new", detail=why, rounds=rounds)
             return LoopUpdate(failures=revision.failures, pending=(), stopped=stopped)
         return LoopUpdate(

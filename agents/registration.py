@@ -14,7 +14,7 @@ from tracescribe.tracer.provenance import sha256_json
 FIRST_PREVIOUS = "0" * 64
 """What stands in the first entry's `previous`."""
 
-Event = Literal["defined", "registered", "planned", "measured"]
+Event = Literal["defined", "registered", "planned", "measured", "reported"]
 
 
 class RegistryLogError(RegistrationError):
@@ -27,9 +27,9 @@ class Registration(Frozen):
     Attributes:
         sequence: place in the log, from 0, shared by registrations and experiments.
         event: `defined` (a supernode's members are fixed), `registered` (a claim is fixed), `planned` (its experiment is
-            fixed), `measured` (its result is in).
-        subject: the supernode id of `defined`, otherwise the claim id.
-        sha256: content hash of the supernode's members, claim, plan or measurement.
+            fixed), `measured` (its result is in), `reported` (the report is made: the last entry of its log).
+        subject: the supernode id of `defined`, the report id of `reported`, otherwise the claim id.
+        sha256: content hash of the supernode's members, claim, plan, measurement or report.
         previous: chain hash of the entry before; 64 zeros for the first.
         chain: SHA-256 of this entry's other fields.
     """

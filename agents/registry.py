@@ -1,7 +1,7 @@
 """The claim registry: an append-only log, hash-chained, that proves what was fixed before what was tested.
 
-Four events: `defined` fixes a supernode's members, `registered` a claim, `planned` its experiment, `measured` the
-result. Each entry hashes the one before it, so that an entry cannot be changed, dropped or moved unseen.
+Five events: `defined` fixes a supernode's members, `registered` a claim, `planned` its experiment, `measured` the
+result, and `reported`, the last one, the report as a whole. Each entry hashes the one before it, so that an entry cannot be changed, dropped or moved unseen.
 
 With a log, every entry is written before the act that it announces. A run that goes on in another process finds there
 what the first one did after its last checkpoint: doing the same again adds nothing, and what was measured is recalled.
@@ -184,17 +184,32 @@ class ClaimRegistry:
         if self._is_new("measured", plan.claim_id, sha256):
             self._append("measured", plan.claim_id, sha256, measurement=measurement)
 
+    def report(self, report_id: str, sha256: str) -> None:
+        """Seal a report: nothing can be logged after it.
+
+        Args:
+            sha256: content hash of the report, see `reporting.report_seal`.
+
+        Raises:
+            RegistrationError: a report was sealed before.
+            RegistryLogError: a process that died had sealed another one.
+        """
+        if self._is_new("reported", report_id, sha256):
+            self._append("reported", report_id, sha256, report_sha256=sha256)
+
     def _is_new(self, event: Event, subject: str, sha256: str) -> bool:
         """Whether an entry is to be written; False for one that an earlier process wrote after its last checkpoint."""
         key = (event, subject)
         if key not in self._fixed:
             return True
         if key not in self._unconfirmed:
-            raise RegistrationError(f"claim {subject} was {event} before; the registry is append-only, use a new id")
+            raise RegistrationError(
+                f"{_what(event, subject)} was {event} before; the registry is append-only, use a new id"
+            )
         if self._fixed[key] != sha256:
             raise RegistryLogError(
-                f"the registry log says that claim {subject} was {event} in another form than now: the log does not fit "
-                f"this run; {START_AGAIN}"
+                f"the registry log says that {_what(event, subject)} was {event} in another form than now: the log does not "
+                f"fit this run; {START_AGAIN}"
             )
         self._unconfirmed.discard(key)
         return False
@@ -209,7 +224,12 @@ class ClaimRegistry:
         claim: Claim | None = None,
         plan: ExperimentPlan | None = None,
         measurement: Measurement | None = None,
+        report_sha256: str | None = None,
     ) -> None:
+        if self._entries and self._entries[-1].event == "reported":
+            raise RegistrationError(
+                f"{_what(event, subject)} cannot be {event} after the report was sealed; begin a run of its own for it"
+            )
         previous = self.mark.chain
         sequence = len(self._entries)
         chain = chain_sha256(sequence, event, subject, sha256, previous)
@@ -220,9 +240,20 @@ class ClaimRegistry:
             # A plan announces an act, so it must outlast even the machine; its write makes the lines before it last.
             spent = self.spent() if self.spent is not None and event == "measured" else None
             line = LogLine(
-                entry=entry, supernode=supernode, claim=claim, plan=plan, measurement=measurement, spent=spent
+                entry=entry,
+                supernode=supernode,
+                claim=claim,
+                plan=plan,
+                measurement=measurement,
+                report_sha256=report_sha256,
+                spent=spent,
             )
             self._log.append(line, lasting=event == "planned")
             self._settled = event == "planned"
         self._fixed[event, subject] = sha256
         self._entries.append(entry)
+
+
+def _what(event: Event, subject: str) -> str:
+    kinds = {"defined": "supernode", "reported": "report"}
+    return f"{kinds.get(event, 'claim')} {subject}"

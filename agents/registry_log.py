@@ -26,9 +26,10 @@ class Spent(Frozen):
 
 
 class LogLine(Frozen):
-    """One line: the entry, and exactly one of supernode, claim, plan and measurement.
+    """One line: the entry, and exactly one of supernode, claim, plan, measurement and hash of the report.
 
     Attributes:
+        report_sha256: beside `reported`; the report itself is in the run's state, and then in its file.
         spent: beside a measurement.
     """
 
@@ -37,6 +38,7 @@ class LogLine(Frozen):
     claim: Claim | None = None
     plan: ExperimentPlan | None = None
     measurement: Measurement | None = None
+    report_sha256: str | None = None
     spent: Spent | None = None
 
     def body_sha256(self) -> tuple[str, str] | None:
@@ -50,6 +52,8 @@ class LogLine(Frozen):
             found.append(("planned", plan_sha256(self.plan)))
         if self.measurement is not None:
             found.append(("measured", measurement_sha256(self.measurement)))
+        if self.report_sha256 is not None:
+            found.append(("reported", self.report_sha256))
         return found[0] if len(found) == 1 else None
 
 

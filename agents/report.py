@@ -59,6 +59,7 @@ def parse_report(text: str) -> CircuitReport:
     Raises:
         ReportError: the text is not a report, is one of another schema version, or breaks the contract.
     """
+    _check_json(text)
     try:
         report = CircuitReport.model_validate_json(text)
     except ValidationError as error:
@@ -70,6 +71,31 @@ def parse_report(text: str) -> CircuitReport:
         ) from error
     validate_report(report)
     return report
+
+
+def _check_json(text: str) -> None:
+    """Refuse what readers of JSON disagree about: a key that an object has twice, and numbers that JSON has no word for.
+
+    Raises:
+        ReportError: the text has one of both, or is no JSON.
+    """
+    try:
+        json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"not a circuit report: not JSON: {str(error)[:200]}") from error
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ReportError(f"not a circuit report: the key {twice[0][:40]!r} stands twice in one object")
+    return found
+
+
+def _no_number(name: str) -> object:
+    raise ReportError(f"not a circuit report: it holds {name}, which is no JSON number")
 
 
 def _check_version(text: str) -> None:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tracescribe.agents.claims import Claim, supernodes_of
@@ -20,6 +21,23 @@ from tracescribe.tracer.provenance import canonical_json
 COMPLETE_SUFFICIENCY = 0.9
 """Share of the logit difference that the circuit alone must recover to count as complete: a further supernode could add
 a tenth at most, which is less than any claim about it would have to show."""
+NOTHING_PROPOSED = "no claim was proposed"
+"""Why nothing new came, where the agent was asked for more and had nothing."""
+REVISION_FAILED = "the revision failed: "
+"""Why nothing new came, where asking for more failed; the error follows."""
+UNTESTED_NOTE = "nothing was tested: "
+"""Of the notes on what is not explained: the reason why nothing can be tested follows."""
+_ALL_REPEATED = re.compile(r"all [1-9][0-9]{0,5} claims proposed were tested before")
+
+
+def all_repeated(n: int) -> str:
+    """Why nothing new came, where every claim proposed was one that is known."""
+    return f"all {n} claims proposed were tested before"
+
+
+def says_nothing_new(detail: str) -> bool:
+    """Whether a text tells, in this module's words, why nothing new came; a failed revision has its error beside it."""
+    return detail == NOTHING_PROPOSED or _ALL_REPEATED.fullmatch(detail) is not None
 
 
 def stop_before_revision(

@@ -96,7 +96,7 @@ def _targets(tools: CaseTools) -> tuple[TargetLogit, ...]:
             TargetLogit(
                 node_id=graph.node_ids[index],
                 token=tools.token_of_logit(graph, int(index)),
-                probability=probability if math.isfinite(probability) else 0.0,
+                probability=min(1.0, max(0.0, probability)) if math.isfinite(probability) else 0.0,
             )
         )
     return tuple(sorted(found, key=lambda target: (-target.probability, target.node_id)))

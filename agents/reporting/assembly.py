@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import CircuitEffect, Supernode, Verdict
 from tracescribe.agents.grouping.circuit_edges import circuit_edges
 from tracescribe.agents.report import CircuitReport, Cost, Provenance, StepFailure, Unexplained, validate_report
+from tracescribe.agents.reporting.report_seal import sealed
 from tracescribe.agents.reporting.report_story_checks import story_faults
 from tracescribe.agents.reporting.report_whole_checks import rejected_ids, standing_features
 from tracescribe.agents.reporting.story import tell_story
 from tracescribe.agents.state import LoopState
+from tracescribe.agents.stopping import UNTESTED_NOTE
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.testing.swap_summary import swap_summaries
+from tracescribe.tracer.errors import ReportError
 from tracescribe.tracer.graph import AttributionGraph
 from tracescribe.tracer.provenance import sha256_json, version
 
@@ -47,7 +51,7 @@ def assemble_report(
     """
     supernodes = mark_rejected(state["supernodes"], state["claims"], state["verdicts"])
     provenance = provenance_of(tools, proposer, settings)
-    circuit, measured_before = _circuit(state, supernodes), state["circuit"]
+    circuit, measured_before = current_circuit(state), state["circuit"]
     untold = CircuitReport(
         report_id=sha256_json(provenance.model_dump(mode="json") | {"case": tools.case.case_id})[:16],
         prompt=survey.full.prompt,
@@ -72,7 +76,7 @@ def assemble_report(
         cost=_cost(tools, seconds),
         provenance=provenance,
     )
-    report = with_story(untold)
+    report = sealed(with_story(untold), tools.registry)
     validate_report(report)
     return report
 
@@ -136,9 +140,10 @@ def graph_sha256(graph: AttributionGraph) -> str:
     return digest.hexdigest()
 
 
-def _circuit(state: LoopState, supernodes: Sequence[Supernode]) -> CircuitEffect | None:
-    """The measured circuit, if it is the one that the report stands by: a budget may run out before it is measured anew."""
+def current_circuit(state: LoopState) -> CircuitEffect | None:
+    """The measured circuit, if it is the one that stands now: a budget may run out before it is measured anew."""
     circuit = state["circuit"]
+    supernodes = mark_rejected(state["supernodes"], state["claims"], state["verdicts"])
     return circuit if circuit is not None and circuit.n_features == len(standing_features(supernodes)) else None
 
 
@@ -153,7 +158,7 @@ def _unexplained(
         notes.append("the circuit as a whole was not measured again after its last change, so its effects are left out")
     why = tools.why_untestable()
     if why is not None:
-        notes.append(f"nothing was tested: {why}")
+        notes.append(f"{UNTESTED_NOTE}{why}")
     if survey.screened:
         notes.append(
             f"{len(survey.screened)} features have little or no influence in the graph and entered because the answer needs "
@@ -163,15 +168,26 @@ def _unexplained(
         notes.append("no corpus evidence: labels rest on the graph alone")
     scores = survey.full.scores
     return Unexplained(
-        error_influence=survey.error_influence,
-        replacement_score=scores.replacement if scores is not None else None,
-        completeness_score=scores.completeness if scores is not None else None,
+        error_influence=_share(survey.error_influence),
+        replacement_score=_share(scores.replacement) if scores is not None else None,
+        completeness_score=_share(scores.completeness) if scores is not None else None,
         features_left_out=len(left_out),
         influence_left_out=(
             min(1.0, sum(survey.influence.get(node, 0.0) for node in left_out) / total) if total > 0.0 else None
         ),
         notes=tuple(notes),
     )
+
+
+def _share(value: float) -> float:
+    """A share as a graph has it: rounding may leave 0 to 1, and a graph from outside may say anything.
+
+    Raises:
+        ReportError: it is not a number.
+    """
+    if math.isnan(value):
+        raise ReportError("a share of the graph's influence is not a number; trace the prompt again")
+    return min(1.0, max(0.0, value))
 
 
 def _cost(tools: CaseTools, seconds: Mapping[str, float]) -> Cost:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from tracescribe.agents.claims import claim_sha256, supernodes_of
-from tracescribe.agents.findings import ExperimentPlan, Measurement, Supernode, Verdict, supernode_sha256
-from tracescribe.agents.registration import Registration, verify_chain
+from tracescribe.agents.findings import Verdict
+from tracescribe.agents.reporting.report_log_checks import log_faults
 from tracescribe.agents.reporting.report_model import CircuitReport
+from tracescribe.agents.reporting.report_seal import seal_faults
 from tracescribe.agents.reporting.report_story_checks import story_faults
+from tracescribe.agents.reporting.report_value_checks import value_faults
 from tracescribe.agents.reporting.report_whole_checks import whole_faults
 from tracescribe.agents.testing.decision_rules import rule_faults
 from tracescribe.agents.testing.verdicts import judge
-from tracescribe.tracer.errors import RegistrationError, ReportError
-from tracescribe.tracer.provenance import sha256_json
-
-_Log = Mapping[tuple[str, str], Registration]
+from tracescribe.tracer.errors import ReportError
 
 
 def report_faults(report: CircuitReport) -> list[str]:
     """Every fault of a report, in words; empty for a report that keeps its contract."""
-    log: _Log = {(entry.event, entry.subject): entry for entry in report.registry}
     faults = _id_faults(report)
     if not faults:  # the other rules look things up by id
         faults += story_faults(report) + whole_faults(report)
-    faults += _order_faults(report, log) + _member_faults(report, log) + _experiment_faults(report, log)
-    faults += _plan_faults(report) + _verdict_faults(report)
-    try:
-        verify_chain(report.registry)
-    except RegistrationError as error:
-        faults.append(str(error))
-    return faults
+    faults += log_faults(report) + _plan_faults(report) + _verdicts_of_nothing(report) + _verdict_faults(report)
+    return faults + value_faults(report) + seal_faults(report)
 
 
 def _repeated(ids: Iterable[str]) -> list[str]:
@@ -64,81 +57,14 @@ def _id_faults(report: CircuitReport) -> list[str]:
     return faults
 
 
-def _order_faults(report: CircuitReport, log: _Log) -> list[str]:
-    """Claims tested before they were registered, changed after it, or judged without a measurement."""
-    faults: list[str] = []
-    for claim in report.claims:
-        entry = log.get(("registered", claim.claim_id))
-        if entry is None:
-            faults.append(f"claim {claim.claim_id} was never registered")
-        elif entry.sha256 != claim_sha256(claim):
-            faults.append(f"claim {claim.claim_id} differs from what was registered")
-        for event in ("planned", "measured"):
-            later = log.get((event, claim.claim_id))
-            if later is not None and (entry is None or later.sequence < entry.sequence):
-                faults.append(f"claim {claim.claim_id} was {event} before it was registered")
+def _verdicts_of_nothing(report: CircuitReport) -> list[str]:
+    """Verdicts without an experiment."""
     planned = {plan.claim_id for plan in report.plans}
-    for verdict in report.verdicts:
-        if verdict.outcome in ("supported", "refuted") and verdict.claim_id not in planned:
-            faults.append(f"claim {verdict.claim_id} is {verdict.outcome} without an experiment")
-    return faults
-
-
-def _member_faults(report: CircuitReport, log: _Log) -> list[str]:
-    """Supernodes that a claim names, but whose members were not fixed before it, or were changed after."""
-    supernodes: Mapping[str, Supernode] = {s.supernode_id: s for s in report.supernodes}
-    faults: dict[str, None] = {}
-    for claim in report.claims:
-        registered = log.get(("registered", claim.claim_id))
-        for supernode in supernodes_of(claim):
-            defined = log.get(("defined", supernode))
-            if defined is None or (registered is not None and defined.sequence > registered.sequence):
-                faults[f"supernode {supernode} was not defined before claim {claim.claim_id}"] = None
-            elif supernode in supernodes and supernode_sha256(supernodes[supernode]) != defined.sha256:
-                faults[f"the members of supernode {supernode} differ from what was defined"] = None
-    return list(faults)
-
-
-def _experiment_faults(report: CircuitReport, log: _Log) -> list[str]:
-    """Plans and measurements other than those in the log, and results that the report leaves out.
-
-    A plan alone may be missing: a budget that runs out in the middle of an experiment leaves its plan in the log.
-    """
-    claims = {claim.claim_id for claim in report.claims}
-    plans: Mapping[str, ExperimentPlan] = {plan.plan_id: plan for plan in report.plans}
-    faults: list[str] = []
-    for plan in report.plans:
-        entry = log.get(("planned", plan.claim_id))
-        if entry is None:
-            faults.append(f"the plan of claim {plan.claim_id} was never registered")
-        elif entry.sha256 != sha256_json(plan.model_dump(mode="json")):
-            faults.append(f"the plan of claim {plan.claim_id} differs from what was registered")
-    told: set[str] = set()
-    for measurement in report.measurements:
-        if measurement.plan_id in plans:
-            claim_id = plans[measurement.plan_id].claim_id
-            told.add(claim_id)
-            faults += _measurement_faults(claim_id, measurement, log)
-    for (event, subject), entry in log.items():
-        if event in ("planned", "measured") and subject not in claims:
-            faults.append(f"claim {subject} was {event} (entry {entry.sequence}), but the report leaves it out")
-        elif event == "measured" and subject not in told:
-            faults.append(
-                f"claim {subject} was measured (entry {entry.sequence}), but the report leaves the result out"
-            )
-    return faults
-
-
-def _measurement_faults(claim_id: str, measurement: Measurement, log: _Log) -> list[str]:
-    measured, planned = log.get(("measured", claim_id)), log.get(("planned", claim_id))
-    if measured is None:
-        return [f"the measurement of claim {claim_id} was never logged"]
-    faults: list[str] = []
-    if measured.sha256 != sha256_json(measurement.model_dump(mode="json")):
-        faults.append(f"the measurement of claim {claim_id} differs from what was logged")
-    if planned is not None and measured.sequence < planned.sequence:
-        faults.append(f"claim {claim_id} was measured before its experiment was planned")
-    return faults
+    return [
+        f"claim {verdict.claim_id} is {verdict.outcome} without an experiment"
+        for verdict in report.verdicts
+        if verdict.outcome in ("supported", "refuted") and verdict.claim_id not in planned
+    ]
 
 
 def _plan_faults(report: CircuitReport) -> list[str]:

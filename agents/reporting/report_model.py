@@ -48,9 +48,9 @@ class Unexplained(Frozen):
         notes: in words.
     """
 
-    error_influence: float
-    replacement_score: float | None
-    completeness_score: float | None
+    error_influence: float = Field(ge=0, le=1)
+    replacement_score: float | None = Field(ge=0, le=1)
+    completeness_score: float | None = Field(ge=0, le=1)
     features_left_out: int = Field(ge=0)
     influence_left_out: float | None = Field(default=None, ge=0, le=1)
     notes: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Cost(Frozen):
     llm_calls: int = Field(default=0, ge=0)
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
-    usd: float | None = None
+    usd: float | None = Field(default=None, ge=0)
 
 
 class TargetLogit(Frozen):
@@ -74,7 +74,7 @@ class TargetLogit(Frozen):
 
     node_id: str
     token: str
-    probability: float
+    probability: float = Field(ge=0, le=1)
 
 
 class Provenance(Frozen):

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Sequence
 from tracescribe.agents.claims import Claim, NecessityClaim, SteeringClaim, SwapClaim
 from tracescribe.agents.findings import CircuitEffect, Supernode, SwapSummary, Verdict
 from tracescribe.agents.reporting.report_model import CircuitReport
-from tracescribe.agents.stopping import COMPLETE_SUFFICIENCY
+from tracescribe.agents.stopping import (
+    COMPLETE_SUFFICIENCY,
+    REVISION_FAILED,
+    UNTESTED_NOTE,
+    says_nothing_new,
+    stop_before_revision,
+)
 from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS
 from tracescribe.agents.testing.swap_summary import swap_summaries
 from tracescribe.tracer.graph import FeatureNode
@@ -17,7 +23,15 @@ from tracescribe.tracer.statistics import rank_p_value
 
 def whole_faults(report: CircuitReport) -> list[str]:
     """What contradicts the claims, in words."""
-    return _rejection_faults(report) + _circuit_faults(report) + _swap_faults(report) + _stop_faults(report)
+    faults: list[str] = []
+    if report.tested != bool(report.measurements):
+        faults.append(
+            f"the report says tested: {str(report.tested).lower()}, but has {len(report.measurements)} measurements"
+        )
+    if report.tested and not report.summary and all(failure.step != "report" for failure in report.failures):
+        faults.append("claims were tested, but the story is missing, and no failure says why")
+    faults += _rejection_faults(report) + _circuit_faults(report) + _swap_faults(report)
+    return faults + (_stop_faults(report) or _detail_faults(report))
 
 
 def rejected_ids(claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> frozenset[str]:
@@ -122,3 +136,54 @@ def _stop_faults(report: CircuitReport) -> list[str]:
     if report.cut_short is not None and stopped.reason not in ("budget", "untestable"):
         faults.append(f"the report was cut short, but gives {stopped.reason!r} as the reason for stopping")
     return faults
+
+
+def _detail_faults(report: CircuitReport) -> list[str]:
+    """A reason for stopping, or its words, other than the rules of `agents.stopping` make of the report."""
+    told = report.stopped
+    if told is None:
+        return []
+    notes = report.unexplained.notes
+    ruled = stop_before_revision(
+        untestable=next((n.removeprefix(UNTESTED_NOTE) for n in notes if n.startswith(UNTESTED_NOTE)), None),
+        cut_short=report.cut_short,
+        circuit=report.circuit,
+        came_back=_of_last_round(report),
+        rounds=told.rounds,
+        max_rounds=_rounds_allowed(report),
+    )
+    if ruled is not None:
+        if told.reason != ruled.reason:
+            return [f"the reason for stopping is {told.reason!r}, but the report gives {ruled.reason!r}"]
+        if told.detail != ruled.detail:
+            return [
+                f"the agent stopped with the words {told.detail[:80]!r}, but the report gives {ruled.detail[:80]!r}"
+            ]
+        return []
+    if told.reason != "nothing new":
+        return [f"the reason for stopping is {told.reason!r}, which the report does not bear out"]
+    failed = {REVISION_FAILED + failure.error for failure in report.failures if failure.step == "revise"}
+    if told.detail in failed or says_nothing_new(told.detail):
+        return []
+    return [f"the agent stopped since nothing new came, with words that do not say why: {told.detail[:80]!r}"]
+
+
+def _of_last_round(report: CircuitReport) -> list[Verdict]:
+    """Verdicts of the claims that were registered after the last experiment but those of their own."""
+    claims: set[str] = set()
+    for entry in reversed(report.registry):
+        if entry.event == "registered":
+            claims.add(entry.subject)
+        elif claims and entry.event in ("planned", "measured"):
+            break
+    return [verdict for verdict in report.verdicts if verdict.claim_id in claims]
+
+
+def _rounds_allowed(report: CircuitReport) -> int:
+    """The limit on rounds as the settings have it; where they have none, whatever the reason for stopping implies."""
+    loop = report.provenance.agent_settings.get("loop")
+    limit = loop.get("max_rounds") if isinstance(loop, dict) else None
+    if isinstance(limit, int) and not isinstance(limit, bool):
+        return limit
+    assert report.stopped is not None
+    return report.stopped.rounds + (report.stopped.reason != "round limit")

@@ -12,12 +12,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tracescribe.agents.claims import FeatureAt
+from tracescribe.agents.claims import FeatureAt, LabelClaim
 from tracescribe.agents.findings import CircuitEffect
 from tracescribe.agents.registration import FIRST_PREVIOUS, Registration, chain_sha256
-from tracescribe.agents.report import CircuitReport, Sentence, Stopped, parse_report, validate_report
+from tracescribe.agents.report import CircuitReport, Sentence, StepFailure, Stopped, parse_report, validate_report
+from tracescribe.agents.reporting.report_checks import report_faults
 from tracescribe.agents.reporting.report_numbers import SourcedNumber
 from tracescribe.agents.reporting.report_schema import generated_schema, report_schema
+from tracescribe.agents.reporting.report_seal import report_sha256, seal_faults
 from tracescribe.agents.reporting.report_story_checks import sentence_faults
 from tracescribe.agents.reporting.report_whole_checks import standing_features
 from tracescribe.agents.reporting.story import tell_story
@@ -36,6 +38,19 @@ def rechained(entries: list[Registration]) -> tuple[Registration, ...]:
         out.append(entry.model_copy(update={"sequence": number, "previous": previous, "chain": chain}))
         previous = chain
     return tuple(out)
+
+
+def forged(report: CircuitReport, entries: list[Registration] | None = None) -> CircuitReport:
+    """The report with a seal and a chain that fit it: what a forger writes who keeps all of the rules of hashing."""
+    log = list(report.registry if entries is None else entries)
+    if log and log[-1].event == "reported":
+        log[-1] = log[-1].model_copy(update={"subject": report.report_id, "sha256": report_sha256(report)})
+    return report.model_copy(update={"registry": rechained(log)})
+
+
+def faults_of(report: CircuitReport) -> str:
+    """Every fault of a report, whose seal fits it."""
+    return "; ".join(report_faults(forged(report)))
 
 
 def test_a_real_report_is_valid_and_survives_its_json(dallas_report: CircuitReport) -> None:
@@ -185,7 +200,23 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
         yield from leaves(child, (*path, key))
 
 
-def put(document: dict[str, Any], path: tuple[str | int, ...], value: float | None) -> None:
+def reforged(document: dict[str, Any]) -> dict[str, Any]:
+    """A document whose seal fits it, chain and all; the document itself where it is no report any more."""
+    try:
+        report = CircuitReport.model_validate_json(json.dumps(document))
+    except ValueError:
+        return document
+    if [entry.sequence for entry in report.registry] != list(range(len(report.registry))):
+        return document
+    entries = list(report.registry)
+    last = entries[-1].model_copy(update={"sha256": report_sha256(report)})
+    last = last.model_copy(
+        update={"chain": chain_sha256(last.sequence, last.event, last.subject, last.sha256, last.previous)}
+    )
+    return report.model_copy(update={"registry": (*entries[:-1], last)}).model_dump(mode="json")
+
+
+def put(document: dict[str, Any], path: tuple[str | int, ...], value: object) -> None:
     place: Any = document
     for key in path[:-1]:
         place = place[key]
@@ -203,7 +234,7 @@ def test_every_changed_value_is_refused(dallas_report: CircuitReport, part: str)
         for other in (value + 1.0, value * 0.5 + 0.25):
             if other != value:
                 put(document, path, other)
-                assert refused(document), path
+                assert refused(reforged(document)), path
         put(document, path, int(value) if value.is_integer() and "e" not in repr(value) else value)
     assert found
 
@@ -256,8 +287,7 @@ def test_what_is_said_of_the_whole_must_fit_the_claims(dallas_report: CircuitRep
     ]
     assert stopped is None or stopped.reason
     for update, words in false:
-        with pytest.raises(ReportError, match=words):
-            validate_report(changed(report, **update))
+        assert words in faults_of(changed(report, **update))
 
 
 def with_circuit(report: CircuitReport) -> CircuitReport:
@@ -268,17 +298,18 @@ def with_circuit(report: CircuitReport) -> CircuitReport:
         foil="x",
         n_features=n,
         n_active=n + 4,
-        sufficiency=0.9,
+        sufficiency=0.85,
         necessity=0.8,
-        random_sufficiency=(0.1, 0.2, 0.95),
+        random_sufficiency=(0.1, 0.2, 0.86),
         random_necessity=(0.1, 0.2, 0.3),
         sufficiency_p=0.5,
         necessity_p=0.25,
         logit_difference=3.0,
         logit_difference_empty=0.0,
     )
-    whole = report.model_copy(update={"circuit": circuit})
-    return whole.model_copy(update={"summary": tell_story(whole)})
+    stopped = Stopped(reason="nothing new", detail="no claim was proposed", rounds=0)
+    whole = report.model_copy(update={"circuit": circuit, "stopped": stopped})
+    return forged(whole.model_copy(update={"summary": tell_story(whole)}))
 
 
 def test_a_report_of_another_version_is_told_apart_from_no_report(dallas_report: CircuitReport) -> None:
@@ -311,7 +342,7 @@ def test_reports_follow_the_schema_and_it_refuses_what_the_reader_refuses(dallas
         (("more",), 1),
     ):
         broken = json.loads(json.dumps(document))
-        put(broken, path, value)  # type: ignore[arg-type]
+        put(broken, path, value)
         assert not validator.is_valid(broken)
         assert refused(broken)
 
@@ -323,3 +354,188 @@ def test_every_field_is_documented() -> None:
     for name, part in {"CircuitReport": schema, **schema["$defs"]}.items():
         missing = [field for field in part.get("properties", {}) if f"`{field}`" not in page]
         assert not missing, f"docs/report.md does not tell of {name}: {missing}"
+
+
+def place(report: CircuitReport, event: str, subject: str) -> int:
+    return next(i for i, e in enumerate(report.registry) if (e.event, e.subject) == (event, subject))
+
+
+def test_nothing_may_stand_in_the_log_twice_or_before_its_time(dallas_report: CircuitReport) -> None:
+    """A claim tested twice could tell the better result; whoever logs honestly and does so is found out."""
+    entries = list(dallas_report.registry)
+    planned, measured = place(dallas_report, "planned", "c1"), place(dallas_report, "measured", "c1")
+    registered, defined = place(dallas_report, "registered", "c1"), place(dallas_report, "defined", "s1")
+    other = {"sha256": "ab" * 32}
+    again = [entries[planned].model_copy(update=other), entries[measured].model_copy(update=other)]
+    cases = {
+        "claim c1 was measured twice": [*entries[:planned], *again, *entries[planned:]],
+        "claim c1 was measured before it was registered": [
+            *entries[:registered],
+            entries[measured],
+            *entries[registered:],
+        ],
+        "claim c1 was registered twice": [
+            *entries[:registered],
+            entries[registered].model_copy(update=other),
+            *entries[registered:],
+        ],
+        "supernode s1 was defined twice": [
+            *entries[:defined],
+            entries[defined].model_copy(update=other),
+            *entries[defined:],
+        ],
+        "claim c1 was measured before its experiment was planned": [
+            *entries[:planned],
+            entries[measured],
+            *entries[planned:measured],
+            *entries[measured + 1 :],
+        ],
+        "claim c99 was registered (entry 0), but the report leaves it out": [
+            entries[registered].model_copy(update={"subject": "c99"}),
+            *entries,
+        ],
+        "supernode s99 was defined (entry 0), but the report leaves it out": [
+            entries[defined].model_copy(update={"subject": "s99"}),
+            *entries,
+        ],
+    }
+    for words, log in cases.items():
+        assert words in "; ".join(report_faults(forged(dallas_report, log)))
+
+
+def test_the_seal_holds_everything_but_the_seconds(dallas_report: CircuitReport) -> None:
+    """One value of every field, wherever it stands: changed alone, it is refused; seconds are free."""
+    document = dallas_report.model_dump(mode="json")
+    kinds: dict[tuple[str, ...], tuple[str | int, ...]] = {}
+    for path, _ in scalars(document):
+        kinds.setdefault(tuple("*" if isinstance(key, int) else key for key in path), path)
+    for kind, path in kinds.items():
+        if kind[0] in ("registry", "schema_id"):
+            continue  # the chain holds the one, and the type the other
+        value = at(document, path)
+        other = (
+            not value
+            if isinstance(value, bool)
+            else value + ("x" if isinstance(value, str) else 1)
+            if value is not None
+            else "x"
+        )
+        put(document, path, other)
+        free = kind[0] == "cost" and kind[1].startswith("seconds")
+        try:
+            report = CircuitReport.model_validate_json(json.dumps(document))
+        except ValueError:
+            assert not free, kind
+        else:
+            assert bool(seal_faults(report)) != free, kind
+        put(document, path, value)
+    assert len(kinds) > 200
+
+
+def scalars(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every value that holds no others, with its path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path, value
+        return
+    for key, child in items:
+        yield from scalars(child, (*path, key))
+
+
+def at(document: Any, path: tuple[str | int, ...]) -> Any:
+    for key in path:
+        document = document[key]
+    return document
+
+
+def test_a_report_that_was_never_sealed_or_worked_on_afterwards_is_refused(dallas_report: CircuitReport) -> None:
+    entries = list(dallas_report.registry)
+    for log in ([], entries[:-1], [entries[-1], *entries[:-1]], [*entries, entries[-1]]):
+        faults = "; ".join(report_faults(changed(dallas_report, registry=rechained(log))))
+        assert "the log does not end in one entry 'reported'" in faults
+    other = changed(dallas_report, registry=rechained([*entries[:-1], entries[-1].model_copy(update={"subject": "r"})]))
+    assert "the log seals report r, not" in "; ".join(report_faults(other))
+
+
+def test_values_that_cannot_be_are_refused(dallas_report: CircuitReport) -> None:
+    document = dallas_report.model_dump(mode="json")
+    scored = next(i for i, label in enumerate(document["labels"]) if label["score"] and label["judged"])
+    judged = ("labels", scored, "judged", 0)
+    cases: list[tuple[tuple[str | int, ...], float, str]] = [
+        (
+            ("labels", scored, "score", "auc"),
+            1.5,
+            f"/labels/{scored}/score/auc is 1.5, but it must lie between 0 and 1",
+        ),
+        (("labels", scored, "score", "f1"), 0.123, "which its precision and recall do not give"),
+        ((*judged, "right_positive"), 10_000, "told right in more contexts than were judged"),
+        ((*judged, "balanced_accuracy"), 0.123, "that its counts do not give"),
+        ((*judged, "interval", "low"), 2.0, f"/labels/{scored}/judged/0/interval ends at"),
+        ((*judged, "interval", "low"), -1.0, "but what it is of lies between 0 and 1"),
+        (("unexplained", "error_influence"), -3.5, "unexplained.error_influence"),
+        (("unexplained", "replacement_score"), 1.88, "unexplained.replacement_score"),
+        (("verdicts", 0, "q_value"), 1.5, "verdicts.0.q_value"),
+        (("plans", 0, "alpha"), 1.5, "/plans/0/alpha is 1.5"),
+    ]
+    for path, value, words in cases:
+        before = at(document, path)
+        put(document, path, value)
+        assert words in refused(reforged(document))
+        put(document, path, before)
+    assert not refused(document)
+
+
+def test_a_label_beside_a_claim_on_another_predicate_is_refused(dallas_report: CircuitReport) -> None:
+    claim = next(c for c in dallas_report.claims if isinstance(c, LabelClaim))
+    other = claim.predicate.model_copy(update={"words": ("banana",)})
+    labels = tuple(
+        label.model_copy(update={"predicate": other})
+        if (label.layer, label.feature) == (claim.layer, claim.feature)
+        else label
+        for label in dallas_report.labels
+    )
+    words = f"claim {claim.claim_id} tested another predicate than the label of feature {claim.layer}/{claim.feature}"
+    assert words in faults_of(changed(dallas_report, labels=labels))
+
+
+def test_why_the_agent_stopped_follows_from_the_report(dallas_report: CircuitReport) -> None:
+    stopped = dallas_report.stopped
+    assert stopped is not None and stopped.reason == "complete" and not faults_of(dallas_report)
+    settings = dallas_report.provenance.model_copy(update={"agent_settings": {"loop": {"max_rounds": 0}}})
+    weak = changed(with_circuit(dallas_report), provenance=settings)
+    limit = Stopped(reason="round limit", detail="0 of 0 rounds of revision done", rounds=0)
+    assert "the reason for stopping" not in faults_of(changed(weak, stopped=limit))
+    cases = (
+        (dallas_report, {"detail": stopped.detail.replace("1.00", "0.10")}, "but the report gives 'the circuit alone"),
+        (dallas_report, {"reason": "nothing new"}, "'nothing new', but the report gives 'complete'"),
+        (weak, {"reason": "nothing new", "detail": "no claim was proposed"}, "but the report gives 'round limit'"),
+        (with_circuit(dallas_report), {"reason": "nothing new", "detail": "recovers .99"}, "words that do not say why"),
+        (with_circuit(dallas_report), {"reason": "round limit"}, "which the report does not bear out"),
+    )
+    for report, update, words in cases:
+        assert words in faults_of(changed(report, stopped=stopped.model_copy(update=update))), words
+
+
+def test_what_was_tested_is_told(dallas_report: CircuitReport) -> None:
+    assert "the report says tested: false, but has" in faults_of(changed(dallas_report, tested=False))
+    untold = changed(dallas_report, summary=())
+    assert "the story is missing" in faults_of(untold)
+    failure = StepFailure(step="report", error="the story was left out")
+    assert not faults_of(changed(untold, failures=(*untold.failures, failure)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"tested": true', '"tested": false, "tested": true', "the key 'tested' stands twice"),
+        ('"seed": 0', '"seed": 0, "seed": 0', "the key 'seed' stands twice"),
+        ('"failures": []', '"failures": NaN', "NaN, which is no JSON number"),
+    ],
+)
+def test_json_that_readers_disagree_about_is_refused(
+    dallas_report: CircuitReport, old: str, new: str, words: str
+) -> None:
+    text = json.dumps(dallas_report.model_dump(mode="json"))
+    assert old in text
+    with pytest.raises(ReportError, match=words):
+        parse_report(text.replace(old, new, 1))

@@ -51,6 +51,7 @@ from tracescribe.agents.report import (
     validate_report,
 )
 from tracescribe.agents.reporting.assembly import mark_rejected
+from tracescribe.agents.reporting.report_seal import sealed
 from tracescribe.agents.reporting.story import tell_story
 from tracescribe.agents.testing.decision_rules import metric_of, rule_for
 from tracescribe.agents.testing.swap_summary import swap_summaries
@@ -239,7 +240,7 @@ def _token_change(claim: Claim) -> tuple[TokenChange, ...]:
 
 def _measurement(claim: Claim, plan: ExperimentPlan, n_controls: int) -> Measurement:
     rng = np.random.default_rng([7, int(plan.claim_id[1:])])
-    centre, spread = (0.5, 0.08) if plan.metric == "auc" else (0.01, 0.03 if plan.claim_id != "c8" else 0.6)
+    centre, spread = (0.5, 0.08) if plan.metric == "two_way_auc" else (0.01, 0.03 if plan.claim_id != "c8" else 0.6)
     effect = EFFECTS[plan.claim_id]
     before, after = _PROBABILITIES.get(claim.kind, (0.973, 0.973))
     details: dict[str, float | str | None] = {
@@ -294,7 +295,7 @@ def _judged(method: Literal["detection", "fuzzing"], judge: str) -> JudgedScore:
     return JudgedScore(
         method=method,
         judge=judge,
-        balanced_accuracy=0.91,
+        balanced_accuracy=(19 / 20 + 26 / 30) / 2,
         interval=Interval(low=0.84, high=0.97, method="bootstrap over contexts"),
         n_positive=20,
         n_random=20,
@@ -309,7 +310,7 @@ def _judged(method: Literal["detection", "fuzzing"], judge: str) -> JudgedScore:
 def _labels() -> tuple[FeatureLabel, ...]:
     score = DetectionScore(
         auc=0.996,
-        f1=0.934,
+        f1=2 * 0.95 * 0.918 / (0.95 + 0.918),
         precision=0.95,
         recall=0.918,
         n_positive=212,
@@ -383,7 +384,7 @@ def make_report(
             TargetLogit(node_id="5_51_8", token="Houston", probability=0.0127),
             TargetLogit(node_id="5_52_8", token="Sacramento", probability=0.00042),
         ),
-        tested=tested,
+        tested=bool(measurements),
         cut_short=cut_short,
         summary=(),
         labels=_labels() if labels is None else labels,
@@ -397,8 +398,8 @@ def make_report(
         circuit=_circuit(supernodes, answer) if tested and supernodes else None,
         swaps=swap_summaries(claims, verdicts),
         stopped=Stopped(
-            reason="budget" if cut_short else ("nothing new" if tested else "untestable"),
-            detail=cut_short or "the agent proposed no claim that was not tested",
+            reason=("budget" if cut_short else "nothing new") if tested else "untestable",
+            detail=(cut_short or "no claim was proposed") if tested else "no model weights",
             rounds=2 if tested else 0,
         ),
         unexplained=Unexplained(
@@ -407,7 +408,7 @@ def make_report(
             completeness_score=0.942,
             features_left_out=11,
             influence_left_out=0.183,
-            notes=notes,
+            notes=notes if tested else (*notes, "nothing was tested: no model weights"),
         ),
         failures=failures,
         cost=Cost(seconds=8.31, seconds_by_step={"trace": 1.2, "experiment": 5.4}, experiments=11, forward_passes=2411),
@@ -425,7 +426,7 @@ def make_report(
         ),
     )
     told = tell_story(report) if summary is None else tuple(Sentence(text=t, claims=ids) for t, ids in summary)
-    report = report.model_copy(update={"summary": told})
+    report = sealed(report.model_copy(update={"summary": told}), registry)
     validate_report(report)
     return report
 

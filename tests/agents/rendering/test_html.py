@@ -223,7 +223,7 @@ def test_the_whole_circuit_stands_beside_random_ones(page: Page, untested_report
     assert "9 features of 40 that fire in the prompt" in text
     assert "“Austin” over “Houston”" in text and "91.2 %" in text and "97.4 %" in text
     assert "mean of 99 random circuits of its size" in text
-    assert "The agent stopped after 2 rounds of revision (nothing new): the agent proposed no claim" in text
+    assert "The agent stopped after 2 rounds of revision (nothing new): no claim was proposed" in text
     untested = " ".join("".join(Page(render_html(untested_report)).text).split())
     assert "The circuit as a whole was not measured." in untested
 
@@ -255,7 +255,7 @@ def test_a_label_shows_all_that_speaks_for_it(page: Page) -> None:
     shown = page.within("feature-1-201")
     for words in (
         "fires on Dallas, feeds what says Austin",
-        "detection0.910 (95% interval 0.840 to 0.970); right on 19 of 20 firing, 20 of 20 random, 6 of 10 near-miss contexts",
+        "detection0.908 (95% interval 0.840 to 0.970); right on 19 of 20 firing, 20 of 20 random, 6 of 10 near-miss contexts",
         "fuzzing",
         "1 not judged; judged by gpt-x (detect_feature 1.0.0)",
         "replaced“any city”, “a place” (scored poorly)",

@@ -91,7 +91,7 @@ def test_everything_that_the_page_shows_is_in_the_text(dallas_report: CircuitRep
         "Dose and response: effect by dose: 0.000 at 1.00",
         "Other wordings: mean 3.32 to 4.07 (95%); 4 of 5 apply",
         "In the wording “Dallas?”: does not apply: no such features",
-        "detection: 0.910 (95% interval 0.840 to 0.970)",
+        "detection: 0.908 (95% interval 0.840 to 0.970)",
         "It replaced “any city”, “a place”, which scored poorly.",
         "9 features of 40 that fire in the prompt",
         "mean of 99 random circuits of its size",
