@@ -18,6 +18,7 @@ from tracescribe.tracer.blinding import blind
 from tracescribe.tracer.errors import GraphFormatError, InterventionError, PromptError, SettingError, UnknownIdError
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FeatureRef, IntArray, NodeKind
 from tracescribe.tracer.prune import PruneSettings, prune
+from tracescribe.tracer.token_check import check_tokens
 
 if TYPE_CHECKING:
     from tracescribe.agents.labelling.corpus_facts import CorpusFacts
@@ -75,6 +76,8 @@ class CaseTools(RunAccount):
         self._traces: dict[str, AttributionGraph] = {}
         self._clean: dict[tuple[int, ...], CleanRun] = {}
         self.full = self._open_graph(case)
+        if case.graph is not None and self._owns_graph():
+            check_tokens(self.full, self.model)
         self.case = case
         self.pruned = self._prune(self.full)
 

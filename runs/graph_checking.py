@@ -61,6 +61,7 @@ def check_graph(path: Path, model: str | None, transcoders: str | None) -> Graph
         GraphFormatError: no such file, or a name that tells no format.
         SettingError: only one of model and transcoders is given.
         TranscoderMismatchError: the graph was traced from other weights.
+        GraphFormatError: its words are not those of its token ids.
     """
     from tracescribe.tracer.errors import GraphFormatError, SettingError
     from tracescribe.tracer.graph_files import file_faults, format_of, read_graph_file
@@ -85,11 +86,13 @@ def check_graph(path: Path, model: str | None, transcoders: str | None) -> Graph
 def _compare(graph: AttributionGraph, model: str, transcoders: str) -> tuple[bool | None, float]:
     from tracescribe.tracer.activation_check import check_activations
     from tracescribe.tracer.graph_json import check_belongs
+    from tracescribe.tracer.token_check import check_tokens
 
     pair = load_pair(model, transcoders)
     names_weights = "model_sha256" in graph.provenance and "transcoders_sha256" in graph.provenance
     if names_weights:
         check_belongs(graph, pair.model, pair.transcoders)
+        check_tokens(graph, pair.model)
     return (True if names_weights else None), check_activations(graph, pair.model, pair.transcoders)
 
 

@@ -29,6 +29,7 @@ from tracescribe.agents.report import CircuitReport, validate_report
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.testing.verdicts import judge
 from tracescribe.agents.toolbox import Toolbox
+from tracescribe.tracer.errors import GraphFormatError
 from tracescribe.tracer.graph import AttributionGraph
 
 EVERYWHERE = "the"
@@ -153,10 +154,20 @@ def test_an_obedient_model_reaches_labels_and_nothing_else(
 
 @pytest.mark.parametrize("style", ["one-shot", "investigator"])
 def test_other_styles_reach_no_more(
-    embedded_toolbox: Toolbox, dallas_graph: AttributionGraph, calm: Callable[[Style], Outcome], style: Style
+    embedded_toolbox: Toolbox,
+    dallas_graph: AttributionGraph,
+    calm: Callable[[Style], Outcome],
+    style: Style,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The prompt itself holds the text, so that every question of every style shows it."""
+    """The prompt itself holds the text, so that every question of every style shows it.
+
+    A graph with such a token is refused where the model has another one there, so it must be the model's own.
+    """
     tokens = tuple(INJECTIONS["tool grant"] if token == "containing" else token for token in dallas_graph.tokens)
+    with pytest.raises(GraphFormatError, match="is 'containing' in this model"):
+        embedded_toolbox.open(InterpretationCase("x", graph=replace(dallas_graph, tokens=tokens)), BUDGET)
+    monkeypatch.setattr("tracescribe.agents.case_tools.check_tokens", lambda graph, model: None)
     with serving(obey) as server:
         found = interpret(embedded_toolbox, replace(dallas_graph, tokens=tokens), style, server)
     assert all(MARK in question.user for question in found.questions)
