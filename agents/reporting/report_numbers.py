@@ -27,7 +27,8 @@ _WORDS = (
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred hundreds thousand thousands million "
     "millions billion billions dozen dozens half halves halved third thirds quarter quarters fifth fifths sixth sixths "
     "seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths twice thrice "
-    "double doubles doubled triple triples tripled percent percentage pct nan infinite infinity"
+    "double doubles doubled triple triples tripled quadruple quadrupled percent percentage pct nan infinite infinity "
+    "second twofold threefold fourfold fivefold sixfold sevenfold eightfold ninefold tenfold hundredfold thousandfold"
 )
 NUMBER_WORDS = frozenset(_WORDS.split())
 """English words that say a number; a sentence writes numbers in digits, so that they can be checked."""

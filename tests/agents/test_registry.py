@@ -126,3 +126,14 @@ def test_dropped_and_moved_entries_show() -> None:
     for faulty in (entries[1:], entries[:1] + entries[2:], (entries[1], entries[0], *entries[2:])):
         with pytest.raises(RegistrationError, match="the log was changed"):
             verify_chain(faulty)
+
+
+def test_a_report_is_sealed_once_and_nothing_comes_after_it() -> None:
+    registry = full_registry()
+    registry.report("r1", "ab" * 32)
+    verify_chain(registry.entries)
+    assert [entry.event for entry in registry.entries][-1] == "reported"
+    with pytest.raises(RegistrationError, match="report r1 was reported before"):
+        registry.report("r1", "ab" * 32)
+    with pytest.raises(RegistrationError, match="claim c2 cannot be registered after the report was sealed"):
+        registry.register(claim().model_copy(update={"claim_id": "c2"}))

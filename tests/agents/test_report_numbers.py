@@ -79,7 +79,7 @@ def test_a_true_sentence_has_no_fault() -> None:
     [
         "It is .98.", "It is 0.97 0.", "It is ٣.", "It is ３.", "It is x².", "It is ½.", "It is Ⅳ.", "It is 五.", "It is ∞.", "It is ①.",
         "It is two.", "It is Half of it.", "It is twenty-one.", "It is 1\u200b0.", "ha\u200blf of it", "ｈａｌｆ of it", "a full %", "5 ‰",
-        "ninety per cent", "ninety percent", "c12 says so", "It doubled.", "'5'", "'Austin 5'", "1e-3", "−1", "a_1", "GPT4",
+        "ninety per cent", "ninety percent", "c12 says so", "It doubled.", "It grew twofold.", "It is second.", "'5'", "'Austin 5'", "1e-3", "−1", "a_1", "GPT4",
     ],
 )  # fmt: skip
 def test_whatever_is_numeric_needs_a_source(text: str) -> None:
