@@ -11,6 +11,10 @@ from tracescribe.agents.grouping.supernodes import GraphFacts, graph_facts
 from tracescribe.agents.survey import Survey
 from tracescribe.prompts.fences import visible
 
+MAX_TOKEN_CHARS = 160
+"""Longest token shown. Words of any language are shorter; a foreign graph may name tokens of thousands of characters, and
+one such row would crowd all others out of its table."""
+
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
 
@@ -63,11 +67,12 @@ class CaseView:
 
     def token_at(self, position: int) -> str:
         """A token of the prompt with its position."""
-        return f"{self.survey.full.tokens[position].strip()} @{position}"
+        return f"{short_token(self.survey.full.tokens[position].strip())} @{position}"
 
     def output(self, column: int) -> str:
         """Text of an output token; `column` counts as in the profiles."""
-        return self.tools.token_of_logit(self.survey.full, int(self.facts.profiles.logits[column])).strip()
+        text = self.tools.token_of_logit(self.survey.full, int(self.facts.profiles.logits[column]))
+        return short_token(text.strip())
 
 
 def view_of(tools: CaseTools, survey: Survey, settings: EvidenceSettings) -> CaseView:
@@ -95,6 +100,13 @@ def fitting(rows: Sequence[Json], max_chars: int) -> list[Json]:
 def newest_fitting(rows: Sequence[Json], max_chars: int) -> list[Json]:
     """The last rows that fit, in their order: of a history the end tells most."""
     return fitting(rows[::-1], max_chars)[::-1]
+
+
+def short_token(text: str) -> str:
+    """A token as tables show it: whole, or its beginning and a note of how long it is."""
+    if len(text) <= MAX_TOKEN_CHARS:
+        return text
+    return f"{text[:MAX_TOKEN_CHARS]}… [{len(text)} characters]"
 
 
 def short(value: float) -> float:

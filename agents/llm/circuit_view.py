@@ -12,7 +12,7 @@ from tracescribe.agents.claims import FeatureAt, supernodes_of
 from tracescribe.agents.findings import CircuitEffect, FeatureLabel, Measurement, Supernode
 from tracescribe.agents.grouping.circuit_edges import circuit_edges
 from tracescribe.agents.labelling.predicates import in_words
-from tracescribe.agents.llm.case_view import CaseView, Json, short
+from tracescribe.agents.llm.case_view import CaseView, Json, short, short_token
 from tracescribe.agents.llm.ids import node_id
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.testing.donors import Donor
@@ -22,12 +22,12 @@ from tracescribe.tracer.profiles import similarity
 
 def prompt_tokens(survey: Survey) -> list[Json]:
     """The prompt, token by token."""
-    return [{"position": position, "token": token} for position, token in enumerate(survey.full.tokens)]
+    return [{"position": position, "token": short_token(token)} for position, token in enumerate(survey.full.tokens)]
 
 
 def prompt_outputs(survey: Survey) -> list[Json]:
     """The model's most probable next tokens."""
-    return [{"token": target.token, "probability": short(target.probability)} for target in survey.targets]
+    return [{"token": short_token(target.token), "probability": short(target.probability)} for target in survey.targets]
 
 
 def groups_as_data(
@@ -111,7 +111,7 @@ def donors_as_data(donors: Mapping[str, tuple[Supernode, Donor]]) -> list[Json]:
             "supernode": supernode.supernode_id,
             "donor_prompt": donor.prompt,
             "other_words": donor.words,
-            "models_answer_to_it": donor.expected_token,
+            "models_answer_to_it": short_token(donor.expected_token),
             "probability": short(donor.probability),
         }
         for donor_id, (supernode, donor) in donors.items()

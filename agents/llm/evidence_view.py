@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tracescribe.agents.labelling.triggers import Firing, read_firing
-from tracescribe.agents.llm.case_view import CaseView, EvidenceSettings, Json, short
+from tracescribe.agents.llm.case_view import CaseView, EvidenceSettings, Json, short, short_token
 from tracescribe.tracer.feature_evidence import Context, FeatureEvidence
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
@@ -104,7 +104,7 @@ def trigger_rows(store: EvidenceStore, firing: Firing, settings: EvidenceSetting
     total = float(mass.sum()) or 1.0
     return [
         {
-            "token": store.token_texts[int(word)],
+            "token": short_token(store.token_texts[int(word)]),
             "share_of_activation": short(float(mass[word]) / total),
             "fires_on_share_of_occurrences": short(int(hits[word]) / max(1, int(seen[word]))),
         }
@@ -118,7 +118,7 @@ def next_token_rows(store: EvidenceStore, firing: Firing, settings: EvidenceSett
     said = np.bincount(firing.following[firing.fires])
     n_fires = max(1, int(firing.fires.sum()))
     return [
-        {"token": store.token_texts[int(word)], "share_of_firings": short(int(said[word]) / n_fires)}
+        {"token": short_token(store.token_texts[int(word)]), "share_of_firings": short(int(said[word]) / n_fires)}
         for word in np.argsort(-said, kind="stable")[: settings.words]
         if said[word] > settings.min_share * n_fires
     ]
@@ -128,8 +128,12 @@ def _logit_effects(evidence: FeatureEvidence | None, settings: EvidenceSettings)
     if evidence is None:
         return "not known"
     return {
-        "raises": [{"token": e.token, "effect": short(e.effect)} for e in evidence.promoted[: settings.words]],
-        "lowers": [{"token": e.token, "effect": short(e.effect)} for e in evidence.suppressed[: settings.words]],
+        "raises": [
+            {"token": short_token(e.token), "effect": short(e.effect)} for e in evidence.promoted[: settings.words]
+        ],
+        "lowers": [
+            {"token": short_token(e.token), "effect": short(e.effect)} for e in evidence.suppressed[: settings.words]
+        ],
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from tracescribe.agents.llm.actions import ListFeatures, LookAtFeature, LookAtToken, Neighbours
-from tracescribe.agents.llm.case_view import CaseView, Json, fitting, short
+from tracescribe.agents.llm.case_view import CaseView, Json, fitting, short, short_token
 from tracescribe.agents.llm.evidence_view import feature_inputs
 from tracescribe.agents.llm.feature_table import feature_row
 from tracescribe.agents.llm.ids import node_id, read_node, read_ref
@@ -108,7 +108,7 @@ def _token(view: CaseView, position: int, settings: DialogueSettings) -> dict[st
     here = [node for node in view.facts.row_of if node.position == position]
     here.sort(key=lambda node: (-view.survey.influence.get(node, 0.0), node))
     return {
-        "token": tokens[position],
+        "token": short_token(tokens[position]),
         "position": position,
         "model_says_next": following[position] if following else "not known",
         "features_in_all": len(here),
@@ -140,7 +140,7 @@ def _end(view: CaseView, index: int, labels: Mapping[FeatureRef, str]) -> dict[s
         label = labels.get(node.ref)
         return {"feature": node_id(node), "at": view.token_at(position), **({"label": label} if label else {})}
     if kind == NodeKind.LOGIT:
-        return {"output": view.tools.token_of_logit(graph, index).strip()}
+        return {"output": short_token(view.tools.token_of_logit(graph, index).strip())}
     if kind == NodeKind.EMBEDDING:
         return {"token": view.token_at(position)}
     return {"not_explained_by_features": view.token_at(position)}

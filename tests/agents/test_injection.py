@@ -254,6 +254,19 @@ def test_contexts_change_nothing_around_them(with_evidence: ByStyle, style: Styl
     assert_contained(with_evidence(style), in_corpus, name)
 
 
+@pytest.mark.parametrize("name", LONG)
+def test_a_token_of_thousands_of_characters_crowds_no_row_out(clean: ByStyle, name: str) -> None:
+    calm = clean("pipeline")
+    shown, like = (calm.again(*in_prompt(calm, text)) for text in (INJECTIONS[name], f"{MARK} in short"))
+    assert [_rows(request) for request in shown] == [_rows(request) for request in like]
+
+
+def _rows(request: CompletionRequest) -> dict[str, int]:
+    """Number of rows in each table; a table that was cut is none."""
+    blocks = split(request.messages[0].text)[1]
+    return {name: len(json.loads(content)) for name, content in blocks if content[:1] in "[{"}
+
+
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", HARD)
 def test_a_prompt_that_a_graph_only_claims_changes_nothing(clean: ByStyle, style: Style, name: str) -> None:
