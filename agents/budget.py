@@ -170,6 +170,15 @@ class Meter:
             self._held.append(held)
         return held
 
+    def fits(self, more: Cost) -> bool:
+        """Whether so much could be spent on top of all that is counted and held."""
+        with self._changed:
+            try:
+                self._check_cost(more)
+            except BudgetExceededError:
+                return False
+            return True
+
     def is_billed(self, request_sha256: str) -> bool:
         """Whether the answer to this request is in the meter's numbers already."""
         with self._changed:

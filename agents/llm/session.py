@@ -53,6 +53,10 @@ FAILURES_IN_A_ROW = 3
 """Questions that the provider fails one after another, each after all its retries, before the rest is not asked."""
 _FINAL = (BudgetExceededError, ProviderRequestError, ProviderSetupError)
 """After one of these the next question would fare no better."""
+REPAIR_TOKENS = 4_000
+"""Room for the words of one repair: the fault is cut at 1,500 characters, and stands in a short message."""
+ANSWER_BYTES_PER_TOKEN = 8
+"""Bytes that a token of an answer takes when it is sent back; English runs at about four."""
 _NO_TEXT = "(no text)"
 
 
@@ -98,19 +102,8 @@ class LlmSession:
         """
         messages = [ChatMessage(role="user", text=prompt.user)]
         room, repairs = self.settings.max_tokens, 0
-        schema = strict_schema(answer_type)
         while True:
-            request = CompletionRequest(
-                endpoint=self.client.endpoint,
-                system=prompt.system,
-                messages=tuple(messages),
-                schema_name=prompt.output_schema,
-                answer_schema=schema,
-                max_tokens=room,
-                temperature=self.settings.temperature,
-                template=prompt.template,
-                template_sha256=prompt.template_sha256,
-            )
+            request = self._request(prompt, answer_type, messages, room)
             completion = self._answered(request, meter)
             try:
                 return parse_answer(completion, answer_type)
@@ -136,6 +129,9 @@ class LlmSession:
 
         A question that fails gives its error in place of an answer. Where the provider itself fails (it refuses a
         request, it failed a few questions running, the budget is used up), the questions not yet sent are not sent.
+
+        Only as many go out together as the budget allows with every repair that each may need; the next ones wait until
+        those are settled. So what a limit refuses depends on the questions and their bills, never on which was faster.
         """
         trouble = _Trouble()
 
@@ -150,8 +146,52 @@ class LlmSession:
             trouble.note(None)
             return answer
 
+        answers: list[Answer | WorkError] = []
         with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="llm") as pool:
-            return tuple(pool.map(ask_one, prompts))
+            while len(answers) < len(prompts):
+                rest = prompts[len(answers) :]
+                answers += pool.map(ask_one, rest[: self._together(rest, answer_type, meter)])
+        return tuple(answers)
+
+    def _together(self, prompts: Sequence[RenderedPrompt], answer_type: type[BaseModel], meter: Meter) -> int:
+        """How many of the first questions fit the budget together, at least one."""
+        calls = tokens = 0
+        usd = 0.0
+        for number, prompt in enumerate(prompts):
+            most = self._most_in_all(prompt, answer_type)
+            calls, tokens, usd = calls + most.llm_calls, tokens + most.tokens, usd + (most.usd or 0.0)
+            if not meter.fits(Cost(llm_calls=calls, input_tokens=tokens, usd=usd)):
+                return max(1, number)
+        return len(prompts)
+
+    def _most_in_all(self, prompt: RenderedPrompt, answer_type: type[BaseModel]) -> Cost:
+        """About the most that a question costs with every repair, each of which sends all before it once more."""
+        first = ChatMessage(role="user", text=prompt.user)
+        once = most_it_costs(self._request(prompt, answer_type, [first], self.settings.max_tokens), self.price)
+        sendings = self.settings.max_repairs + 2  # one more with twice the room, where an answer was cut off
+        again = self.settings.max_repairs * (REPAIR_TOKENS + ANSWER_BYTES_PER_TOKEN * self.settings.max_tokens)
+        usage = Usage(input_tokens=once.input_tokens + again, output_tokens=2 * self.settings.max_tokens)
+        return Cost(
+            llm_calls=sendings,
+            input_tokens=sendings * usage.input_tokens,
+            output_tokens=sendings * usage.output_tokens,
+            usd=None if self.price is None else sendings * self.price.usd(usage),
+        )
+
+    def _request(
+        self, prompt: RenderedPrompt, answer_type: type[BaseModel], messages: Sequence[ChatMessage], room: int
+    ) -> CompletionRequest:
+        return CompletionRequest(
+            endpoint=self.client.endpoint,
+            system=prompt.system,
+            messages=tuple(messages),
+            schema_name=prompt.output_schema,
+            answer_schema=strict_schema(answer_type),
+            max_tokens=room,
+            temperature=self.settings.temperature,
+            template=prompt.template,
+            template_sha256=prompt.template_sha256,
+        )
 
     def _answered(self, request: CompletionRequest, meter: Meter) -> Completion:
         """The answer to one request: the recorded one, or a new one that is recorded first."""
