@@ -34,6 +34,9 @@ def plan_rows(plan: ExperimentPlan, entries: Mapping[str, tuple[int, str]]) -> t
     rows = [Row("hypothesis", visible_text(plan.hypothesis))] if plan.hypothesis else []
     rows += [Row("measured", metric_words(visible_text(plan.metric))), Row("mode", mode), Row("controls", controls)]
     rows += _rule_rows(plan.rule, plan.alpha)
+    riders = plan.intervention.get("riders")
+    if isinstance(riders, (list, tuple)) and riders:
+        rows.append(Row("removed and not replaced", f"{numbers.counted(len(riders), 'member')}: may ride along"))
     if plan.doses:
         rows.append(Row("doses besides", ", ".join(f"×{numbers.number(dose)}" for dose in plan.doses)))
     if plan.paraphrases:

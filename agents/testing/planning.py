@@ -54,6 +54,7 @@ class InterventionDesign:
         reference: a further run that the metric needs (sufficiency: nothing left; swap: the donor's features added and
             nothing taken away), or None.
         read: feature nodes whose activations are read in every run (edges).
+        riders: swap: members that stand where no donor feature is brought in.
         doses: steering: the same edits at multipliers short of the claimed one, each with its multiplier.
         wordings: the edits in other wordings of the prompt.
     """
@@ -64,6 +65,7 @@ class InterventionDesign:
     matched_on: tuple[str, ...]
     reference: Row | None = None
     read: tuple[FeatureNode, ...] = ()
+    riders: tuple[FeatureNode, ...] = ()
     doses: tuple[tuple[float, Row], ...] = ()
     wordings: tuple[Wording, ...] = ()
 
@@ -113,7 +115,8 @@ def _design(tools: CaseTools, members: Members, claim: Claim, settings: Experime
             donor = donor_activations(tools, claim)
             _same_places(claim, members[claim.supernode], donor)
             row, reference = swap(members[claim.supernode], donor), _added_alone(tools, members[claim.supernode], donor)
-            return _against_matched(tools, claim, row, settings, reference=reference)
+            design = _against_matched(tools, claim, row, settings, reference=reference)
+            return replace(design, riders=_riders(members[claim.supernode], donor))
         case EdgeClaim():
             source, read = members[claim.source], _readable(members[claim.destination], members[claim.source])
             return _against_matched(tools, claim, ablation(source), settings, read=read)
@@ -160,6 +163,17 @@ def _same_places(claim: SwapClaim, members: Sequence[FeatureNode], donor: Iterab
             f"claim {claim.claim_id}: {len(strangers)} of the donor's features stand where supernode {claim.supernode} "
             f"has no member (first: layer {first.layer}, position {first.position}); a swap replaces like by like"
         )
+
+
+def _riders(members: Sequence[FeatureNode], donor: Iterable[FeatureNode]) -> tuple[FeatureNode, ...]:
+    """Members of a swapped supernode that stand where no donor feature is brought in.
+
+    They are removed and not replaced, so a swap that does what it claims says nothing of them: they may ride along on
+    what the other members do. A supernode over many layers seldom has a counterpart in each of them, so such a swap is
+    not refused; its plan names these members instead.
+    """
+    filled = {(node.layer, node.position) for node in donor}
+    return tuple(sorted(node for node in members if (node.layer, node.position) not in filled))
 
 
 def _added_alone(
@@ -232,6 +246,8 @@ def _plan(tools: CaseTools, design: InterventionDesign, settings: ExperimentSett
         intervention["reference"] = _row_json(design.reference)
     if design.read:
         intervention["read"] = [list(node) for node in design.read]
+    if design.riders:
+        intervention["riders"] = [list(node) for node in design.riders]
     if design.doses:
         intervention["doses"] = [_row_json(row) for _, row in design.doses]
     if design.wordings:

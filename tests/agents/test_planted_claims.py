@@ -15,6 +15,7 @@ from tracescribe.agents.claims import Claim, EdgeClaim, FeatureAt, NecessityClai
 from tracescribe.agents.findings import Supernode, Verdict
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.testing.experiments import run_experiments
+from tracescribe.agents.testing.planning import design_intervention
 from tracescribe.agents.testing.verdicts import judge
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.graph import FeatureNode
@@ -94,6 +95,20 @@ def test_texas_is_the_intermediate_step(tools: CaseTools) -> None:
     assert swapped.expected_token == "Sacramento"
     claims: list[Claim] = [necessary(tools, texas), swapped]
     assert [v.outcome for v in verdicts_on(tools, [texas], claims)] == ["supported", "supported"]
+
+
+def test_members_for_which_nothing_is_brought_in_are_named_in_the_plan(tools: CaseTools) -> None:
+    texas = strongest_at(tools, DALLAS, "Dallas")
+    (last,) = strongest_at(tools, DALLAS, "is")
+    both = supernode(tools, "Texas and what follows", [*texas, last])
+    claim = swap(tools, both, asking("Oakland"), strongest_at(tools, asking("Oakland"), "Oakland"))
+    nodes = {both.supernode_id: tuple(member.node for member in both.members)}
+    plan = design_intervention(tools, nodes, claim, ExperimentSettings(n_controls=50, n_paraphrases=0)).plan
+    assert plan.intervention["riders"] == [list(last)]
+    alone = {both.supernode_id: tuple(texas)}
+    assert (
+        "riders" not in design_intervention(tools, alone, claim, ExperimentSettings(n_paraphrases=0)).plan.intervention
+    )
 
 
 def test_features_brought_in_elsewhere_make_no_swap(tools: CaseTools) -> None:
