@@ -22,7 +22,8 @@ MIN_RELATIVE_CHANGE = 0.25
 MIN_STEERING_CHANGE = math.log(2)
 """Steering, in nats: the expected token's probability must at least double or halve."""
 MIN_LABEL_AUC = 0.8
-"""Label: area under the ROC curve of the activation against the predicate, on contexts the labeller never saw."""
+"""Label: area under the ROC curve of the activation against the predicate, and of the predicate against firing, on contexts
+the labeller never saw; the smaller of the two."""
 
 
 class Frozen(BaseModel):

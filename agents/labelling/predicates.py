@@ -53,10 +53,13 @@ def holds_at(corpus: CorpusFacts, predicate: Predicate, at: IntArray) -> BoolArr
     if predicate.on == "next":
         return np.asarray(np.isin(store.next_token_ids[at], ids), dtype=np.bool_)
     start = store.offsets[store.token_sentence[at]]
-    back = at[:, None] - np.arange(1, predicate.window + 1)[None, :]
-    inside = back >= start[:, None]
-    met = np.isin(store.token_ids[np.maximum(back, 0)], ids) & inside
-    return np.asarray(met.any(axis=1), dtype=np.bool_)
+    met = np.zeros(len(at), dtype=np.bool_)
+    for step in range(
+        1, predicate.window + 1
+    ):  # one step at a time: a large corpus times a window is too large a table
+        back = at - step
+        met |= (back >= start) & np.isin(store.token_ids[np.maximum(back, 0)], ids)
+    return met
 
 
 def in_words(predicate: Predicate) -> str:

@@ -63,6 +63,11 @@ class UnseenHalf:
         fires = self._fires_in(ref)[sentences]
         return deal(sentences[fires], part, min_positive), sentences[~fires & (parts == _PARTS.index(part))]
 
+    def n_sentences(self, ref: FeatureRef) -> tuple[int, int]:
+        """How many distinct unseen sentences a feature fires in, and how many it is silent in."""
+        fires = int(self._fires_in(ref)[self.sentences].sum())
+        return fires, len(self.sentences) - fires
+
     def _fires_in(self, ref: FeatureRef) -> BoolArray:
         """By sentence of the corpus, whether a feature fires in it."""
         found = np.zeros(self.store.n_sentences, dtype=np.bool_)

@@ -93,8 +93,9 @@ CLAIM_KINDS: Mapping[str, ClaimKind] = {
     ),
     "label": ClaimKind(
         "Do features fire where their labels say?",
-        "Checked on texts that the labeller never saw. The effect is the area under the ROC curve (AUC) of the "
-        "activation against the label's condition: 0.5 is guessing, 1 is perfect.",
+        "Checked on texts that the labeller never saw, both ways: does the feature fire where the label's condition holds, "
+        "and does the condition hold where the feature fires? The effect is the smaller of the two areas under the ROC "
+        "curve (AUC): 0.5 is guessing, 1 is perfect.",
         area,
     ),
 }
@@ -103,7 +104,7 @@ CLAIM_KINDS: Mapping[str, ClaimKind] = {
 
 def metric_words(metric: str) -> str:
     """A metric's name as people read it."""
-    return "AUC" if metric == "auc" else metric.replace("_", " ")
+    return "AUC" if metric in ("auc", "two_way_auc") else metric.replace("_", " ")
 
 
 OUTCOME_WORDS: Mapping[Outcome, str] = {

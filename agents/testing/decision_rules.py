@@ -25,9 +25,12 @@ FIRST_RULE = "tracescribe-rule/1"
 """Rule of plans that name none: threshold, rank among at least 50 controls, Benjamini-Hochberg."""
 RULE = "tracescribe-rule/2"
 """The same, and a steering claim needs an effect that grows with the dose."""
-KNOWN_RULES = (FIRST_RULE, RULE)
+LABEL_RULE = "tracescribe-rule/3"
+"""For labels: the same, on the worse of two areas. Before it, a predicate was not tried where the feature is silent, and
+could be too narrow."""
+KNOWN_RULES = (FIRST_RULE, RULE, LABEL_RULE)
 
-NO_EFFECT: Mapping[str, float] = {"auc": 0.5}
+NO_EFFECT: Mapping[str, float] = {"auc": 0.5, "two_way_auc": 0.5}
 """Value of a metric where nothing is going on; 0 for every metric that is not listed."""
 
 
@@ -45,14 +48,14 @@ def metric_of(claim: Claim) -> tuple[str, float]:
         case SufficiencyClaim():
             return "recovered", claim.min_recovered
         case LabelClaim():
-            return "auc", claim.min_auc
+            return "two_way_auc", claim.min_auc
 
 
 def rule_for(claim: Claim, alpha: float) -> DecisionRule:
     """The rule by which a claim is judged, as its plan registers it."""
     metric, threshold = metric_of(claim)
     return DecisionRule(
-        name=RULE,
+        name=LABEL_RULE if isinstance(claim, LabelClaim) else RULE,
         threshold=threshold,
         alpha=alpha,
         min_controls=MIN_CONTROLS,

@@ -21,8 +21,10 @@ class ExperimentSettings:
         n_controls: fewest matched random control sets per experiment; 199 makes the smallest possible p value .005. With
             more claims more are drawn, see `for_claims`.
         alpha: level of the Benjamini-Hochberg procedure over a report's claims.
-        n_positive, n_negative: most test tokens on which a feature fires, and does not, that a label is tested on.
-        min_positive: fewest unseen sentences in which a feature fires for its label to be scored or tested at all.
+        n_positive, n_negative: most unseen sentences in which a feature fires, and is silent, that a label is tested on;
+            half of either are such that its predicate holds in, where there are so many.
+        min_positive: fewest unseen sentences in which a feature fires for its label to be scored or tested at all, and in
+            which its predicate holds for it to be tested.
         n_bootstrap: resamples behind every interval; each 2.5 % tail then rests on 50 of them.
         paraphrases: the prompt in other words, given by a person or a model; where there are none, openings of corpus
             sentences are taken.

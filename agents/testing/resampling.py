@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tracescribe.tracer.graph import BoolArray, FloatArray, IntArray
+from tracescribe.tracer.graph import IntArray
 from tracescribe.tracer.statistics import DEFAULT_LEVEL, Bounds
 
 Float64Array = NDArray[np.float64]
 
 
-def _bounds(draws: Float64Array, level: float) -> Bounds:
+def bounds_of(draws: Float64Array, level: float = DEFAULT_LEVEL) -> Bounds:
+    """Percentiles of resampled values, `[n_resamples]`."""
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     return Bounds(float(low), float(high))
@@ -25,25 +26,46 @@ def _multiplicities(rng: np.random.Generator, n_units: int, n_resamples: int) ->
     return rng.multinomial(n_units, np.full(n_units, 1.0 / n_units), size=n_resamples).astype(np.float64)
 
 
+def stratified_draws(rng: np.random.Generator, stratum: IntArray, sizes: IntArray, n_resamples: int) -> Float64Array:
+    """By how much each unit's weight changes in each resample of a stratified sample, `[n_resamples, n_units]`, 1 on average.
+
+    Units are drawn anew within their stratum, because few were drawn from many. The sizes of two strata of one side are
+    drawn anew as well, because the text that they are counted in is a sample of text.
+
+    Args:
+        stratum: of each unit, `[n_units]`; 0 and 1 are one side, 2 and 3 the other.
+        sizes: of the four strata that the units were drawn from, `[4]`.
+    """
+    drawn = np.zeros((n_resamples, len(stratum)))
+    for first in (0, 2):
+        total = int(sizes[first : first + 2].sum())
+        of_first = rng.binomial(total, sizes[first] / max(total, 1), size=n_resamples)
+        for one, size in ((first, of_first), (first + 1, total - of_first)):
+            units = np.flatnonzero(stratum == one)
+            if len(units):
+                drawn[:, units] = _multiplicities(rng, len(units), n_resamples) * (size / sizes[one])[:, None]
+    return drawn
+
+
 def mean_interval(
     values: Float64Array, rng: np.random.Generator, n_resamples: int, level: float = DEFAULT_LEVEL
 ) -> Bounds:
     """Interval of a mean; `values` is `[n]`, at least one."""
     draws = _multiplicities(rng, len(values), n_resamples) @ values / len(values)
-    return _bounds(draws, level)
+    return bounds_of(draws, level)
 
 
-def f1_interval(
-    counts: Float64Array, rng: np.random.Generator, n_resamples: int, level: float = DEFAULT_LEVEL
-) -> Bounds:
+def f1_interval(counts: Float64Array, drawn: Float64Array, level: float = DEFAULT_LEVEL) -> Bounds:
     """Interval of an F1 score over resampled sentences.
 
     Args:
-        counts: by sentence: tokens where both hold, where the prediction holds, where the truth holds,
+        counts: by sentence, weighted: tokens where both hold, where the prediction holds, where the truth holds,
             `[n_sentences, 3]`.
+        drawn: how often each sentence counts in each resample, `[n_resamples, n_sentences]`.
     """
-    both, told, true = (_multiplicities(rng, len(counts), n_resamples) @ counts).T
-    return _bounds(2.0 * both / np.maximum(told + true, 1.0), level)
+    both, told, true = (drawn @ counts).T
+    total = told + true
+    return bounds_of(np.divide(2.0 * both, total, out=np.zeros(len(drawn)), where=total > 0), level)
 
 
 def balanced_interval(
@@ -62,34 +84,4 @@ def balanced_interval(
         right, total: of positives and of negatives; at least one context of each.
     """
     shares = [rng.binomial(n, k / n, size=n_resamples) / n for k, n in zip(right, total, strict=True)]
-    return _bounds((shares[0] + shares[1]) / 2.0, level)
-
-
-def auc_interval(
-    scores: FloatArray,
-    truth: BoolArray,
-    group: IntArray,
-    rng: np.random.Generator,
-    n_resamples: int,
-    level: float = DEFAULT_LEVEL,
-) -> Bounds:
-    """Interval of an area under the ROC curve over resampled sentences.
-
-    The area is a count of won pairs, and pairs add up over pairs of sentences: one matrix of wins, `[n_sentences,
-    n_sentences]`, gives every resample by its multiplicities. A resample without both classes counts as one half.
-
-    Args:
-        scores: `[n_tokens]`.
-        truth: whether each token is a positive, `[n_tokens]`; both classes occur.
-        group: sentence of each token, from 0, `[n_tokens]`.
-    """
-    n_groups = int(group.max()) + 1
-    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
-    above = scores[positive][:, None] - scores[negative][None, :]
-    wins = (above > 0) + 0.5 * (above == 0)
-    of_positive, of_negative = np.eye(n_groups)[group[positive]], np.eye(n_groups)[group[negative]]
-    by_sentence = of_positive.T @ wins @ of_negative
-    drawn = _multiplicities(rng, n_groups, n_resamples)
-    won = ((drawn @ by_sentence) * drawn).sum(axis=1)
-    pairs = (drawn @ of_positive.sum(axis=0)) * (drawn @ of_negative.sum(axis=0))
-    return _bounds(np.divide(won, pairs, out=np.full(n_resamples, 0.5), where=pairs > 0), level)
+    return bounds_of((shares[0] + shares[1]) / 2.0, level)

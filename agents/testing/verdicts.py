@@ -10,7 +10,7 @@ For every measured claim, with `effect` and matched controls as measured, and th
 * **inconclusive**: anything between: weaker than claimed, or not to be told from the controls;
 * **untested**: no measurement; the reason says why (no weights, budget, a recorded failure, numbers that are not finite).
 
-'No effect' is 0 for interventions; it is .5 for labels, whose metric is an area under the ROC curve.
+'No effect' is 0 for interventions; it is .5 for labels, whose metric is the smaller of two areas under ROC curves.
 """
 
 from __future__ import annotations

@@ -184,6 +184,34 @@ class CandidateMaker:
             for right in self.words.predicates(name, value):
                 mistaken = Predicate(on="next" if right.on == "token" else "token", words=right.words)
                 yield Candidate(self._label(variable.members[0], mistaken), "read and said mixed up")
+                yield from self._nearly_right_labels(variable, right)
+
+    def _nearly_right_labels(self, variable: KnownVariable, right: Predicate) -> Iterator[Candidate]:
+        """Right words with wrong ones beside them, and right words of which most are missing."""
+        name, value = variable.site.variable, variable.site.value
+        others = sorted(
+            {
+                word
+                for other in self.words.neighbours(name, value)
+                for predicate in self.words.predicates(name, other)
+                if predicate.on == right.on
+                for word in predicate.words
+            }
+            - set(right.words)
+        )
+        for n_true, n_wrong in ((1, 3), (1, 11), (len(right.words), 2 * len(right.words))):
+            padding = self.rng.sample(others, min(n_wrong, len(others)))
+            if padding:
+                padded = Predicate(on=right.on, words=(*right.words[:n_true], *padding))
+                yield Candidate(self._label(variable.members[0], padded), "its words, and words that are not its own")
+        here = self.known.sample.words[self.known.sample.roles[variable.site.role]]
+        copied = here if right.on == "token" else self.known.answer
+        yield Candidate(
+            self._label(variable.members[0], Predicate(on=right.on, words=(copied,))), "the one word of this prompt"
+        )
+        few = max(1, len(right.words) // 4)
+        narrow = Predicate(on=right.on, words=tuple(self.rng.sample(right.words, few)))
+        yield Candidate(self._label(variable.members[0], narrow), "a few of its words")
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

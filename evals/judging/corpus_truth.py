@@ -1,12 +1,13 @@
 """Where features fire in the whole corpus, found with the embedded model's own forward pass: the truth about labels.
 
-The judge tests a label on a sample of sentences, half of which hold a firing. Here every distinct sentence counts, and the
-two halves weigh the same, so that the area is what the judge's sample estimates.
+The judge tests a label on a hundred unseen sentences, each standing for many. Here every distinct sentence of the corpus
+counts, once, and nothing is drawn or weighted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,18 @@ MIN_ACTIVE = 5
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+
+
+class BothWays(NamedTuple):
+    """Two areas under ROC curves, .5 where nothing is told.
+
+    Attributes:
+        activation: of the activation against the predicate; a word on which the feature is silent lowers it.
+        detection: of the predicate against firing; a firing that the predicate does not tell lowers it.
+    """
+
+    activation: float
+    detection: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +108,19 @@ class CorpusTruth:
         pre = self.inputs[layer] @ clt.encoders[layer][feature] + clt.encoder_biases[layer][feature]
         return np.asarray((pre * (pre > clt.thresholds[layer][feature])).numpy(), dtype=np.float32)
 
-    def area(self, layer: int, feature: int, predicate: Predicate) -> float | None:
-        """Area under the ROC curve of the activation against the predicate.
+    def both_ways(self, layer: int, feature: int, predicate: Predicate) -> BothWays | None:
+        """How well a predicate tells where a feature fires, in both directions.
 
-        Sentences with and without a firing weigh the same in all. None where the feature never fires, or the predicate
-        holds nowhere or everywhere.
+        None where the feature never fires, or the predicate holds nowhere or everywhere.
         """
-        activation = self.activation(layer, feature)
-        fires = np.zeros(int(self.sentence.max()) + 1, dtype=np.bool_)
-        fires[self.sentence[activation > 0]] = True
-        n_with, n_without = int(fires.sum()), int((~fires).sum())
-        if not n_with or not n_without:
+        activation, holds = self.activation(layer, feature), self.holds(predicate)
+        area = area_of(activation, holds)
+        if area is None or not (activation > 0).any():
             return None
-        weight = np.where(fires, 1.0 / n_with, 1.0 / n_without)[self.sentence]
-        return weighted_area(activation, self.holds(predicate), weight)
+        fires = activation > 0
+        found = float(np.mean(holds[fires]))
+        false_alarms = float(np.mean(holds[~fires])) if not fires.all() else 1.0
+        return BothWays(area, (1.0 + found - false_alarms) / 2.0)
 
     def holds(self, predicate: Predicate) -> BoolArray:
         """Where a predicate holds, `[n_tokens]`."""
@@ -123,13 +135,11 @@ class CorpusTruth:
         return met
 
 
-def weighted_area(values: FloatArray, truth: BoolArray, weight: NDArray[np.float64]) -> float | None:
+def area_of(values: FloatArray, truth: BoolArray) -> float | None:
     """Chance that a random positive token has a larger value than a random negative one, ties counting half."""
-    positive, negative = float(weight[truth].sum()), float(weight[~truth].sum())
-    if positive <= 0.0 or negative <= 0.0:
+    positive, negative = values[truth], np.sort(values[~truth])
+    if not len(positive) or not len(negative):
         return None
-    levels, place = np.unique(values, return_inverse=True)
-    up = np.bincount(place[truth], weights=weight[truth], minlength=len(levels))
-    down = np.bincount(place[~truth], weights=weight[~truth], minlength=len(levels))
-    below = np.concatenate([[0.0], np.cumsum(down)[:-1]])
-    return float((up * (below + down / 2)).sum() / (positive * negative))
+    beaten = np.searchsorted(negative, positive, side="left")
+    matched = np.searchsorted(negative, positive, side="right")
+    return float((beaten + matched).mean() / 2.0 / len(negative))

@@ -17,6 +17,8 @@ from tracescribe.evals.judging.truth import Status, Truth, TruthTeller
 
 PER_KIND = 3
 """Claims of each kind on a sheet: some fifteen in all, as in an agent's report."""
+FALSE_LABELS = 2
+"""Times as many labels on a sheet of false claims: they go wrong in more ways than the others."""
 TRIES = 4
 """Candidates looked at for each one that is planted; a prompt may not have enough of some kind."""
 
@@ -58,9 +60,9 @@ class Planter:
         rng = random.Random(f"{self.seed} order {wanted} {known.gold.gold_id}")
         by_kind = _by_kind(candidates, rng)
         for kind in CLAIM_KINDS:
-            found = 0
-            for candidate in by_kind.get(kind, [])[: TRIES * per_kind]:
-                if found == per_kind:
+            found, most = 0, per_kind * (FALSE_LABELS if (kind, wanted) == ("label", "false") else 1)
+            for candidate in by_kind.get(kind, [])[: TRIES * most]:
+                if found == most:
                     break
                 truth = self._truth(known, sheet, candidate.claim, wanted)
                 if truth.status == wanted:

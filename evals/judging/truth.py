@@ -90,9 +90,10 @@ class TruthTeller:
             members: of every supernode that it names.
         """
         if isinstance(claim, LabelClaim):
-            area = self.corpus.area(claim.layer, claim.feature, claim.predicate)
-            if area is None:
+            areas = self.corpus.both_ways(claim.layer, claim.feature, claim.predicate)
+            if areas is None:
                 return Truth("unclear", None, None, None, "the predicate holds nowhere or everywhere")
+            area = min(areas)
             return _by_strength(area, (area - NO_AREA) / (claim.min_auc - NO_AREA))
         observed = self.model.observe(sample, claim, members)
         if observed.effect is None:

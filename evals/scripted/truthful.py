@@ -86,9 +86,9 @@ class Truthful:
         best, best_area = Predicate(on="next", words=(self.known.answer,)), 0.0
         for predicate in self.words.predicates(variable.site.variable, variable.site.value):
             short = predicate.model_copy(update={"words": predicate.words[:MAX_WORDS]})
-            area = self.corpus.area(layer, index, short)
-            if area is not None and area > best_area:
-                best, best_area = short, area
+            areas = self.corpus.both_ways(layer, index, short)
+            if areas is not None and min(areas) > best_area:
+                best, best_area = short, min(areas)
         return best, best_area
 
     # -- groups -------------------------------------------------------------------------------------------------------

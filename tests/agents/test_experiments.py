@@ -24,7 +24,7 @@ from tracescribe.agents.claims import (
     SwapClaim,
 )
 from tracescribe.agents.findings import ExperimentPlan, Supernode, Verdict
-from tracescribe.agents.testing.decision_rules import RULE, metric_of, rule_faults
+from tracescribe.agents.testing.decision_rules import LABEL_RULE, RULE, metric_of, rule_faults
 from tracescribe.agents.testing.doses import doses_for
 from tracescribe.agents.testing.experiment_settings import MIN_CONTROLS, ExperimentSettings
 from tracescribe.agents.testing.experiments import ExperimentBatch, run_experiments
@@ -204,7 +204,7 @@ def test_a_plan_registers_all_that_decides_before_anything_runs(tools: CaseTools
     for claim, plan in zip(claims, batch.plans, strict=True):
         planned = next(e for e in tools.registry.entries if e.event == "planned" and e.subject == claim.claim_id)
         assert planned.sha256 == sha256_json(plan.model_dump(mode="json"))
-        assert plan.rule is not None and plan.rule.name == RULE
+        assert plan.rule is not None and plan.rule.name == (LABEL_RULE if isinstance(claim, LabelClaim) else RULE)
         assert (plan.hypothesis, plan.metric, plan.rule.threshold) == (claim.statement, *metric_of(claim))
         assert plan.seed == tools.seed and plan.controls.n >= MIN_CONTROLS
     assert batch.plans[0].doses == doses_for(-1.0)
@@ -287,7 +287,7 @@ def test_changes_tell_probability_logit_and_rank_as_the_model_has_them(tools: Ca
         necessity(tools, texas),
         swap(tools, texas, donor, strongest_at(tools, donor, "Oakland")),
         edge(tools, texas, answer := answer_of(tools)),
-        label(tools, texas, "Dallas"),
+        label(tools, texas, "Dallas", "Houston"),
     ]
     batch, _ = run(tools, [texas, answer], claims)
     needed, swapped, drives, labelled = batch.measurements

@@ -51,7 +51,7 @@ def test_the_rule(effect: float, controls: tuple[float, ...], outcome: str) -> N
 
 @pytest.mark.parametrize(("effect", "outcome"), [(0.8, "supported"), (0.66, "inconclusive"), (0.64, "refuted")])
 def test_no_effect_of_a_label_is_an_area_of_one_half(effect: float, outcome: str) -> None:
-    assert judged(effect, WEAK, threshold=0.8, metric="auc") == outcome
+    assert judged(effect, WEAK, threshold=0.8, metric="two_way_auc") == outcome
 
 
 def _many(effects: list[tuple[float, tuple[float, ...]]]) -> list[tuple[str, float | None, float | None]]:

@@ -21,7 +21,7 @@ from tracescribe.agents.report import CircuitReport
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
 from tracescribe.evals.judging.bench import JudgeBench, JudgeBenchRun, JudgeBenchSettings, prepare
-from tracescribe.evals.judging.corpus_truth import weighted_area
+from tracescribe.evals.judging.corpus_truth import area_of
 from tracescribe.evals.judging.judging import judge_sheet
 from tracescribe.evals.judging.known_prompts import KnownPrompt
 from tracescribe.evals.judging.plant import Planter
@@ -163,23 +163,13 @@ def outcomes(report: CircuitReport) -> list[str]:
     return [verdict.outcome for verdict in report.verdicts]
 
 
-def test_an_area_with_equal_weights_is_the_usual_one() -> None:
+def test_an_area_is_the_usual_one() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         values = rng.integers(0, 4, 30).astype(np.float32)
         truth = rng.random(30) < 0.4
         if truth.any() and not truth.all():
-            found = weighted_area(values, truth, np.ones(30))
-            assert found == pytest.approx(roc_auc(values, truth), abs=1e-9)
-
-
-def test_an_area_counts_weights_as_repeats() -> None:
-    values = np.array([0.0, 1.0, 1.0, 2.0], dtype=np.float32)
-    truth = np.array([False, True, False, True])
-    weight = np.array([3.0, 1.0, 2.0, 4.0])
-    times = weight.astype(int)
-    repeated = roc_auc(np.repeat(values, times), np.repeat(truth, times))
-    assert weighted_area(values, truth, weight) == pytest.approx(repeated)
+            assert area_of(values, truth) == pytest.approx(roc_auc(values, truth), abs=1e-9)
 
 
 def test_the_adversary_answers_the_same_question_alike() -> None:
