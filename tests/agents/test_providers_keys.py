@@ -215,3 +215,12 @@ def test_a_session_without_a_key_asks_all_the_same(rig: RigMaker) -> None:
     assert LlmSession(made.settings, client, MemoryCallLog()).ask(PROMPT, Word, Meter(Budget())).word == "Texas"
     client.close()
     assert made.server.questions[0].headers["authorization"] == "Bearer no-key-needed"
+
+
+@pytest.mark.parametrize("key", ["e", "Texas", "test", "EMPTY"])
+def test_a_word_given_for_a_key_spoils_no_answer(rig: RigMaker, key: str) -> None:
+    made = rig(WAYS[0], in_turn([TEXAS]))
+    client = make_client(made.settings, {"TRACESCRIBE_LLM_API_KEY": key})
+    assert LlmSession(made.settings, client, MemoryCallLog()).ask(PROMPT, Word, Meter(Budget())).word == "Texas"
+    client.close()
+    assert made.server.questions[0].headers["authorization"] == f"Bearer {key}"
