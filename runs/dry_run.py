@@ -57,7 +57,7 @@ class InterpretationPlan:
         experiments, forward_passes: tests, and prompts sent through the studied model for them; the budget's limits
             are upper bounds of both.
         asked: what each step asks of a language model.
-        calls, tokens, usd: sums; `usd` is None where the price is not known, or nothing is asked.
+        calls, tokens, usd: sums, the low numbers held to the budget; `usd` is None where the price is not known, or nothing is asked.
         over: limits of the budget that the high estimate passes: the run may be cut short.
         budget: every limit.
     """
@@ -108,7 +108,9 @@ def plan_interpretation(
     with_evidence = sum(tools.evidence(ref) is not None for ref in labelled)
     experiments = _experiments(chosen.llm, chosen.loop, budget, tested=tools.can_test)
     asked, usd = _asked(chosen, len(refs), with_evidence)
-    calls, tokens = _summed([step.calls for step in asked]), _summed([step.tokens for step in asked])
+    calls = _limited(_summed([step.calls for step in asked]), budget.llm_calls)
+    tokens = _limited(_summed([step.tokens for step in asked]), budget.tokens)
+    usd = None if usd is None else _limited(usd, budget.usd)
     passes = _passes(chosen.llm, chosen.loop, experiments, budget)
     high = {"llm_calls": calls.high, "tokens": tokens.high, "usd": 0.0 if usd is None else usd.high}
     limits = budget.model_dump(mode="json")
@@ -192,6 +194,11 @@ def _asked(chosen: PreparedAgent, n_features: int, with_evidence: int) -> tuple[
 def _from_high(value: float, calls_low: int, calls_high: int) -> Range:
     """Both bounds from the high one: calls of a step are of about one size."""
     return Range(value * calls_low / calls_high if calls_high else 0.0, value)
+
+
+def _limited(asked: Range, limit: float | None) -> Range:
+    """A budget may end a run below what it asks at least; what it asks at most is told in full, beside the limit."""
+    return asked if limit is None else Range(min(asked.low, limit), asked.high)
 
 
 def _summed(ranges: list[Range]) -> Range:

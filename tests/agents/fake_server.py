@@ -108,6 +108,7 @@ class FakeServer:
     Attributes:
         script: what it answers.
         models: names that `GET /v1/models` lists.
+        models_raw: sent in place of the list.
         questions: every request so far.
         sent: requests by idempotency key.
     """
@@ -115,6 +116,7 @@ class FakeServer:
     def __init__(self, script: Script, models: tuple[str, ...] = ("fake-1",)) -> None:
         self.script = script
         self.models = models
+        self.models_raw: bytes | None = None
         self.questions: list[Question] = []
         self.sent: Counter[str] = Counter()
         self.faults: list[Exception] = []
@@ -192,7 +194,8 @@ class FakeServer:
     def list_models(self, request: BaseHTTPRequestHandler) -> None:
         """Answer `GET /v1/models`."""
         data = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"} for name in self.models]
-        _send(request, Reply(), json.dumps({"object": "list", "data": data}).encode(), "application/json")
+        listed = json.dumps({"object": "list", "data": data}).encode()
+        _send(request, Reply(), listed if self.models_raw is None else self.models_raw, "application/json")
 
 
 def _send(request: BaseHTTPRequestHandler, reply: Reply, content: bytes, kind: str) -> None:

@@ -25,6 +25,7 @@ from tracescribe.agents.providers.errors import (
     RefusedAnswerError,
     TruncatedAnswerError,
 )
+from tracescribe.agents.providers.sdk_client import SdkClient
 from tracescribe.agents.providers.settings import ProviderSettings, make_client
 from tracescribe.tracer.errors import BudgetExceededError, ProviderError
 
@@ -383,6 +384,21 @@ def test_a_200_that_is_no_answer_is_tried_again_in_every_format(rig: RigMaker, w
         assert made.meter.doubtful_tokens - before >= 4 * made.settings.max_tokens, "it may have been billed"
     outcome = ["intent 1", "intent 2", "intent 3", "intent 4", "failure ProviderConnectionError"]
     assert made.ledger == outcome * len(NO_ANSWERS)
+
+
+@pytest.mark.parametrize("way", [CHAT, MESSAGES], ids=str)
+def test_a_list_of_models_that_is_none_is_told_in_plain_words(rig: RigMaker, way: Way) -> None:
+    made = rig(way, in_turn([]))
+    assert isinstance(made.client, SdkClient) and made.client.models() == ("fake-1",)
+    for raw in NO_ANSWERS:
+        made.server.models_raw = raw
+        said = ""
+        try:
+            assert made.client.models() == (), "an empty list is one, too"
+        except ProviderConnectionError as error:
+            said = str(error)
+        assert not any(word in said for word in PYTHON), said
+        assert said or not raw.startswith(b"<"), "a page is no list"
 
 
 @every

@@ -57,6 +57,7 @@ def test_a_plan_asks_nothing_and_writes_nothing(style: str, run: Run, graph_file
     assert 0 < plan["labels"] <= plan["features"] and plan["steps"][0] == "trace"
     assert 0 < plan["calls"]["low"] <= plan["calls"]["high"]
     assert 0 < plan["usd"]["low"] <= plan["usd"]["high"] and plan["tokens"]["low"] <= plan["tokens"]["high"]
+    assert 0 < plan["tokens"]["low"] <= 100, "the limit ends the run before it has asked all that it would"
     assert plan["over"] == ["tokens"], "the limit was set below what the plan needs"
 
 
