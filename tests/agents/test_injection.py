@@ -40,6 +40,8 @@ WORD = "Dallas"
 PROVIDER = ProviderSettings(provider="openai", model="fake-1", base_url="http://127.0.0.1:9", concurrency=1)
 CONTEXTS = ("contexts", "features", "transcript")
 """Blocks that hold what was read in the corpus, in each style."""
+TEXTS_IN_A_GRAPH = 40
+"""As clerps of one graph, which has a few nodes more."""
 LONGEST_OUTPUT = 100
 """Characters of an output token that survive blinding; a longer one is no token."""
 CUT_NOTE = 40
@@ -160,10 +162,19 @@ def in_outputs(clean: Clean, text: str) -> tuple[Toolbox, AttributionGraph]:
     return clean.toolbox, replace(clean.graph, labels=labels)
 
 
-def in_names(clean: Clean, text: str) -> tuple[Toolbox, AttributionGraph]:
-    """The text as clerp of every node but the outputs, as title, slug and every other word that a file may hold."""
-    graph = clean.graph
-    labels = tuple(text if label.startswith("clerp") else label for label in graph.labels)
+def in_prompt_and_outputs(clean: Clean, text: str) -> tuple[Toolbox, AttributionGraph]:
+    """Both at once."""
+    toolbox, graph = in_prompt(clean, text)
+    return toolbox, in_outputs(replace(clean, graph=graph), text)[1]
+
+
+def in_names(clean: Clean, texts: tuple[str, ...]) -> tuple[Toolbox, AttributionGraph]:
+    """The texts in turn as clerps of all nodes but the outputs, as titles, slugs and other words that a file may hold."""
+    graph, text = clean.graph, "".join(texts)
+    clerps = [n for n, label in enumerate(graph.labels) if label.startswith("clerp")]
+    assert len(clerps) >= len(texts), "each text must stand somewhere"
+    said = {n: texts[at % len(texts)] for at, n in enumerate(clerps)}
+    labels = tuple(said.get(n, label) for n, label in enumerate(graph.labels))
     extra = {"metadata": {"slug": text, "title": text, "info": {"creator_name": text}}, "supernodes": [[text, text]]}
     provenance = {key: text if isinstance(value, str) else value for key, value in graph.provenance.items()}
     provenance |= {"note": text, text: text}
@@ -171,7 +182,7 @@ def in_names(clean: Clean, text: str) -> tuple[Toolbox, AttributionGraph]:
 
 
 Placement = Callable[[Clean, str], tuple[Toolbox, AttributionGraph]]
-SHOWN: tuple[Placement, ...] = (in_prompt, in_outputs)
+SHOWN: tuple[Placement, ...] = (in_prompt, in_outputs, in_prompt_and_outputs)
 """Places of a graph whose text a model reads."""
 
 
@@ -243,8 +254,12 @@ def assert_contained(clean: Clean, place: Placement, name: str) -> None:
     assert shown or dropped or place is in_whole_prompt, "the text must have reached a prompt, or this shows nothing"
 
 
-@by_style_and_name
-@pytest.mark.parametrize("place", SHOWN, ids=lambda place: place.__name__)
+@pytest.mark.parametrize(
+    ("place", "style", "name"),
+    [(place, STYLES[0], name) for place in SHOWN[:2] for name in HARD]
+    + [(SHOWN[2], style, name) for style in STYLES for name in (INJECTIONS if style == STYLES[0] else HARD)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_what_is_shown_changes_nothing_around_it(clean: ByStyle, place: Placement, style: Style, name: str) -> None:
     assert_contained(clean(style), place, name)
 
@@ -273,11 +288,13 @@ def test_a_prompt_that_a_graph_only_claims_changes_nothing(clean: ByStyle, style
     assert_contained(clean(style), in_whole_prompt, name)
 
 
-@by_style_and_name
-def test_what_strangers_call_a_graph_reaches_no_prompt(clean: ByStyle, style: Style, name: str) -> None:
+@pytest.mark.parametrize("style", STYLES)
+def test_what_strangers_call_a_graph_reaches_no_prompt(clean: ByStyle, style: Style) -> None:
     calm = clean(style)
-    requests = calm.again(*in_names(calm, INJECTIONS[name]))
-    assert [request.sha256 for request in requests] == [request.sha256 for request in calm.sent.requests]
+    texts = tuple(INJECTIONS.values())
+    for start in range(0, len(texts), TEXTS_IN_A_GRAPH):
+        requests = calm.again(*in_names(calm, texts[start : start + TEXTS_IN_A_GRAPH]))
+        assert [request.sha256 for request in requests] == [request.sha256 for request in calm.sent.requests]
 
 
 @by_name
