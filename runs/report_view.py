@@ -50,6 +50,8 @@ def show_story(report: CircuitReport) -> None:
     story.add_column(no_wrap=True)
     story.add_column(overflow="fold")
     for sentence in report.summary:
+        if sentence.aside:
+            continue
         marks = Text()
         for claim in sentence.claims:
             mark, style = _MARKS[outcomes[claim]]
@@ -58,6 +60,9 @@ def show_story(report: CircuitReport) -> None:
         line.append(f" [{', '.join(sentence.claims)}]", style="dim")
         story.add_row(marks, line)
     console.print(story)
+    asides = sum(sentence.aside for sentence in report.summary)
+    if asides:
+        console.print(terminal.styled(f"{asides} more sentences on these stand in the report.", "dim"))
 
 
 def show_counts(report: CircuitReport) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tracescribe.agents.findings import Outcome
@@ -18,7 +19,7 @@ from tracescribe.agents.rendering.rows import Chip, Row
 from tracescribe.agents.rendering.steps_view import StepView, step_views
 from tracescribe.agents.rendering.visible_text import visible_text, visible_token
 from tracescribe.agents.rendering.whole_view import SwapView, WholeView, stop_words, swap_views, whole_view
-from tracescribe.agents.report import CircuitReport
+from tracescribe.agents.report import CircuitReport, Sentence
 
 if TYPE_CHECKING:
     from tracescribe.tracer.graph import AttributionGraph
@@ -38,10 +39,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class SentenceView:
-    """A sentence of the story with the claims it rests on."""
+    """A sentence of the story with the claims it rests on, and the sentences that only add to it."""
 
     text: str
     chips: tuple[Chip, ...]
+    asides: tuple[SentenceView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,7 @@ def build_view(
         answers=_answers(report),
         tested=report.tested,
         cut_short=visible_text(report.cut_short) if report.cut_short is not None else None,
-        sentences=tuple(
-            SentenceView(visible_text(s.text), tuple(Chip(claim, outcome_of[claim]) for claim in s.claims))
-            for s in report.summary
-        ),
+        sentences=_sentence_views(report.summary, outcome_of),
         outcomes=tuple((outcome, tally[outcome]) for outcome in OUTCOMES),
         circuit=circuit,
         steps=step_views(report),
@@ -158,3 +157,15 @@ def build_view(
         glossary=GLOSSARY,
         n_controls=max((plan.controls.n for plan in report.plans), default=0),
     )
+
+
+def _sentence_views(story: Sequence[Sentence], outcome_of: Mapping[str, Outcome]) -> tuple[SentenceView, ...]:
+    """The story, asides under the sentence that they add to."""
+    views: list[SentenceView] = []
+    for told in story:
+        view = SentenceView(visible_text(told.text), tuple(Chip(claim, outcome_of[claim]) for claim in told.claims))
+        if told.aside and views:
+            views[-1] = replace(views[-1], asides=(*views[-1].asides, view))
+        else:
+            views.append(view)
+    return tuple(views)

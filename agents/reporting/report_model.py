@@ -29,11 +29,13 @@ class Sentence(Frozen):
     Attributes:
         claims: ids of the claims.
         numbers: every number in the text, in order, with the value it tells; see `report_numbers`.
+        aside: whether it only adds to the sentence before, so that a page may fold it; never where a claim failed.
     """
 
     text: str = Field(min_length=1)
     claims: tuple[str, ...] = Field(min_length=1)
     numbers: tuple[SourcedNumber, ...] = ()
+    aside: bool = False
 
 
 class Unexplained(Frozen):

@@ -52,15 +52,20 @@ def tell_story(report: CircuitReport) -> tuple[Sentence, ...]:
         sentences.append(_answer(teller, _on_the_whole(interventions)))
     sentences += [_sufficiency(teller, claim) for claim in claims if isinstance(claim, SufficiencyClaim)]
     if interventions:
-        sentences += _whole(teller, _on_the_whole(interventions))
+        sentences += _with_asides(report, _whole(teller, _on_the_whole(interventions)))
     for supernode in report.supernodes:
         mine = [claim for claim in claims if _is_about(claim, supernode.supernode_id)]
         place = len(sentences)
-        sentences += _about(teller, supernode, mine, place)
-        sentences += _swaps(teller, supernode, mine)
+        sentences += _with_asides(report, [*_about(teller, supernode, mine, place), *_swaps(teller, supernode, mine)])
     sentences += [_edge(teller, claim) for claim in claims if isinstance(claim, EdgeClaim)]
     sentences += _labels(teller, [claim for claim in claims if isinstance(claim, LabelClaim)], len(sentences))
     return (*sentences, *_end(teller))
+
+
+def _with_asides(report: CircuitReport, block: Sequence[Sentence]) -> list[Sentence]:
+    """The first sentence of a block stands for it; those after it whose claims all held are asides."""
+    held = {verdict.claim_id for verdict in report.verdicts if verdict.outcome == "supported"}
+    return [s.model_copy(update={"aside": n > 0 and held.issuperset(s.claims)}) for n, s in enumerate(block)]
 
 
 def _is_about(claim: Claim, supernode_id: str) -> bool:

@@ -206,8 +206,12 @@ def hostile(toolbox: Toolbox) -> tuple[Toolbox, AttributionGraph]:
     return replace(toolbox, evidence=replace(toolbox.evidence, token_texts=texts)), graph
 
 
-def test_hostile_text_stays_data_and_human_labels_stay_away(hostile: tuple[Toolbox, AttributionGraph]) -> None:
+def test_hostile_text_stays_data_and_human_labels_stay_away(
+    hostile: tuple[Toolbox, AttributionGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
     toolbox, graph = hostile
+    # as if the model's own vocabulary held such a token; a graph that only says so is refused
+    monkeypatch.setattr("tracescribe.agents.case_tools.check_tokens", lambda graph, model: None)
     with serving(think) as server:
         report = run(server, toolbox, case=InterpretationCase("hostile", graph=graph), budget=Budget(experiments=0))
         questions = server.questions
