@@ -187,6 +187,7 @@ class DecisionRule(Frozen):
         min_controls: fewest matched controls with which a claim can be supported.
         refuted_below: effects below this refute the claim.
         min_dose_trend: steering: least rank correlation of dose and effect with which it can be supported; else None.
+        interval_above: labels: what the effect's whole interval must exceed for the claim to be supported; else None.
     """
 
     name: str
@@ -195,6 +196,7 @@ class DecisionRule(Frozen):
     min_controls: int
     refuted_below: float
     min_dose_trend: float | None = None
+    interval_above: float | None = None
 
 
 class ExperimentPlan(Frozen):

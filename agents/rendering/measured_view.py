@@ -64,6 +64,8 @@ def _rule_rows(rule: DecisionRule | None, alpha: float) -> list[Row]:
     )
     if rule.min_dose_trend is not None:
         text += f"; dose and effect must rise together (rank correlation {numbers.number(rule.min_dose_trend)} or more)"
+    if rule.interval_above is not None:
+        text += f"; its whole interval must lie above {numbers.number(rule.interval_above)}"
     return [Row("decision rule", text), level]
 
 

@@ -26,8 +26,8 @@ FIRST_RULE = "tracescribe-rule/1"
 RULE = "tracescribe-rule/2"
 """The same, and a steering claim needs an effect that grows with the dose."""
 LABEL_RULE = "tracescribe-rule/3"
-"""For labels: the same, on the worse of two areas. Before it, a predicate was not tried where the feature is silent, and
-could be too narrow."""
+"""For labels: the same, on the worse of two areas, and its whole interval must lie where the claim is not refuted: a rare
+feature fires in few unseen sentences, and luck on few must not support a label."""
 KNOWN_RULES = (FIRST_RULE, RULE, LABEL_RULE)
 
 NO_EFFECT: Mapping[str, float] = {"auc": 0.5, "two_way_auc": 0.5}
@@ -61,6 +61,7 @@ def rule_for(claim: Claim, alpha: float) -> DecisionRule:
         min_controls=MIN_CONTROLS,
         refuted_below=half_way(metric, threshold),
         min_dose_trend=MIN_DOSE_TREND if isinstance(claim, SteeringClaim) else None,
+        interval_above=half_way(metric, threshold) if isinstance(claim, LabelClaim) else None,
     )
 
 

@@ -5,7 +5,8 @@ For every measured claim, with `effect` and matched controls as measured, and th
 
 * `p` = (1 + number of controls with at least this effect) / (1 + number of controls);
 * `q` = Benjamini-Hochberg over all claims of the report that have a p;
-* **supported**: effect >= threshold, q <= alpha, at least 50 controls, and for steering an effect that grows with the dose;
+* **supported**: effect >= threshold, q <= alpha, at least 50 controls, for steering an effect that grows with the
+  dose, for labels an interval that lies wholly above what refutes;
 * **refuted**: effect below the middle between no effect and the threshold (an effect of the wrong sign is included);
 * **inconclusive**: anything between: weaker than claimed, or not to be told from the controls;
 * **untested**: no measurement; the reason says why (no weights, budget, a recorded failure, numbers that are not finite).
@@ -101,10 +102,24 @@ def _outcome(plan: ExperimentPlan, rule: DecisionRule, measurement: Measurement,
         )
     if q_value > rule.alpha:
         return "inconclusive", f"{told}, but matched random controls do as much (q {q_value:.3g} > {rule.alpha:g})"
-    missing = _trend_fault(plan, rule, measurement, effect)
+    missing = _trend_fault(plan, rule, measurement, effect) or _interval_fault(rule, measurement)
     if missing is not None:
         return "inconclusive", f"{told}, but {missing}"
     return "supported", f"{told}, beyond {n_controls} matched random controls (q {q_value:.3g})"
+
+
+def _interval_fault(rule: DecisionRule, measurement: Measurement) -> str | None:
+    """Why the interval does not bear a claim out; None where it does, or where the rule asks for none."""
+    if rule.interval_above is None:
+        return None
+    if measurement.interval is None:
+        return "it has no interval"
+    if measurement.interval.low <= rule.interval_above:
+        return (
+            f"its interval begins at {measurement.interval.low:.3g}, where the claim would be refuted "
+            f"(up to {rule.interval_above:.3g}): too few sentences"
+        )
+    return None
 
 
 def _trend_fault(plan: ExperimentPlan, rule: DecisionRule, measurement: Measurement, effect: float) -> str | None:
