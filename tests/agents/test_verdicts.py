@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agents.test_registry import claim, plan
-from tracescribe.agents.claims import NecessityClaim, SteeringClaim, SwapClaim
+from tracescribe.agents.claims import LabelClaim, NecessityClaim, Predicate, SteeringClaim, SwapClaim
 from tracescribe.agents.findings import DosePoint, ExperimentPlan, Interval, Measurement, ParaphraseEffect, Verdict
 from tracescribe.agents.testing.decision_rules import rule_faults, rule_for
 from tracescribe.agents.testing.doses import doses_for, rank_correlation
@@ -305,3 +305,17 @@ def test_swaps_of_one_supernode_are_told_together() -> None:
     told = swap_summaries([claim(), *claims], verdicts)
     assert [(s.supernode, s.n_donors, s.n_supported) for s in told] == [("s2", 3, 2), ("s1", 1, 0)]
     assert (told[0].interval.low, told[0].interval.high) == pytest.approx(wilson_interval(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("low", "outcome"), [(0.66, "supported"), (0.65, "inconclusive"), (0.5, "inconclusive"), (None, "inconclusive")]
+)
+def test_a_label_needs_an_interval_above_what_refutes(low: float | None, outcome: str) -> None:
+    """Luck on few sentences gives a large effect, and an interval that reaches down to nothing."""
+    said = LabelClaim(claim_id="c1", statement="x", layer=0, feature=1, predicate=Predicate(on="token", words=("x",)))
+    rule = rule_for(said, 0.05)
+    assert rule.interval_above == rule.refuted_below == pytest.approx(0.65)
+    planned = plan(claim(), rule.threshold).model_copy(update={"metric": "two_way_auc", "rule": rule})
+    interval = None if low is None else Interval(low=low, high=1.0, method="x")
+    measured = Measurement(plan_id="p-c1", effect=0.9, control_effects=WEAK, interval=interval)
+    assert judge([said], [planned], [measured], {})[0].outcome == outcome
