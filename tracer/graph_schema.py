@@ -9,58 +9,31 @@ cycle, ids that agree with their rows) is beyond JSON Schema and checked by the 
 
 from __future__ import annotations
 
-import json
-import sys
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tracescribe.tracer.graph_rows import GraphFile
+from tracescribe.tracer.shipped_schema import ShippedSchema
 
-SCHEMA_FILE = "graph.schema.json"
-"""Name of the shipped file, in `tracescribe/tracer/schemas`."""
-
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA = ShippedSchema(
+    "tracescribe.tracer",
+    "graph.schema.json",
+    "urn:tracescribe:graph:1",
+    "Attribution graph",
+    GraphFile,
+    "validation",
+)
 
 
 def graph_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a graph document, as the package ships it."""
-    text = resources.files("tracescribe.tracer").joinpath("schemas", SCHEMA_FILE).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return SCHEMA.shipped()
 
 
 def generated_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a graph document, as the models say it."""
-    found = GraphFile.model_json_schema(mode="validation")
-    return {"$schema": _DRAFT, "$id": "urn:tracescribe:graph:1", "title": "Attribution graph", **_without_titles(found)}
-
-
-def _without_titles(value: Any) -> Any:
-    """A schema without the titles that pydantic makes of names; a field called `title` would stay."""
-    if isinstance(value, list):
-        return [_without_titles(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: {name: _without_titles(item) for name, item in child.items()}
-        if key in ("properties", "$defs")
-        else _without_titles(child)
-        for key, child in value.items()
-        if not (key == "title" and isinstance(child, str))
-    }
-
-
-def main() -> None:
-    """Print the generated schema, or renew the shipped file."""
-    text = json.dumps(generated_schema(), indent=1, ensure_ascii=False) + "\n"
-    if sys.argv[1:] == ["--write"]:
-        from tracescribe.tracer.provenance import write_text_atomic
-
-        write_text_atomic(Path(__file__).resolve().parent / "schemas" / SCHEMA_FILE, text)
-    else:
-        sys.stdout.write(text)
+    return SCHEMA.generated()
 
 
 if __name__ == "__main__":
-    main()
+    SCHEMA.main(Path(__file__).resolve().parent / "schemas")

@@ -78,8 +78,8 @@ def test_the_embedded_folder_that_agents_read_holds_no_latents() -> None:
 
 def test_no_agent_opens_files_by_itself() -> None:
     """What agents see comes through the toolbox; only reports, call logs, templates and runs that are kept touch the disk."""
-    # the last three read what ships with the package, or the files of the language model that is asked
-    allowed = {"files.py", "call_log.py", "toolbox.py", "report_schema.py", "prices.py", "local_model.py"}
+    # the last two read what ships with the package, or the files of the language model that is asked
+    allowed = {"files.py", "call_log.py", "toolbox.py", "prices.py", "local_model.py"}
     for path in (ROOT / "agents").rglob("*.py"):
         if path.name in allowed or {"rendering", "durable"} & set(path.parts):
             continue
