@@ -27,4 +27,4 @@ class LoopSettings:
 
     def as_json(self) -> dict[str, object]:
         """The settings as plain JSON values."""
-        return asdict(self) | {"experiments": self.experiments.as_json()}
+        return {**asdict(self), "experiments": self.experiments.as_json()}
