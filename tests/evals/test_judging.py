@@ -79,7 +79,10 @@ def test_true_claims_are_supported(bench: JudgeBench) -> None:
     supported = [claim for claim in told if claim.outcome == "supported"]
     missed = [(c.kind, c.prompt, c.reason) for c in told if c.outcome != "supported"]
     assert len(told) >= 50
-    assert len(supported) / len(told) >= 0.95, missed
+    causal = [claim for claim in told if claim.kind in CAUSAL]
+    assert sum(claim.outcome == "supported" for claim in causal) / len(causal) >= 0.95, missed
+    # labels of rare features stay open: luck on few sentences must not support a label, true or not
+    assert len(supported) / len(told) >= 0.9, missed
     assert not any(claim.outcome == "refuted" for claim in told)
 
 
