@@ -17,8 +17,8 @@ from tracescribe.agents.findings import DosePoint
 
 DOSE_STEPS = 6
 """Steps from no change (a multiplier of 1) to the claim's multiplier: seven points with both ends, 21 pairs."""
-MIN_DOSE_TREND = 0.7
-"""Least rank correlation of dose and effect: 85 % of the pairs of doses that differ at all differ in the claimed way. A
+MIN_DOSE_TREND = 0.5
+"""Least rank correlation of dose and effect: 75 % of the pairs of doses that differ at all differ in the claimed way. A
 single dose out of line still passes; an effect that comes, and goes again with more, does not."""
 DOSE_TOLERANCE = 0.2
 """Effects that differ by less than this share of their whole range count as equal. Most effects saturate: a probability
