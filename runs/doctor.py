@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
@@ -202,7 +202,7 @@ def _keyring() -> Finding:
     """Whether a keyring can be asked for keys; without one they come from the environment alone."""
     cure = "only needed to keep keys out of the environment: pip install 'tracescribe[keyring]'"
     try:
-        import keyring
+        keyring = import_module("keyring")  # an extra, so type checkers may not find it
     except ImportError:
         return Finding("keyring", "optional", "not installed", cure)
     backend = keyring.get_keyring()

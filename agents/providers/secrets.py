@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from urllib.parse import urlsplit, urlunsplit
 
 from tracescribe.agents.providers.errors import ProviderSetupError
@@ -32,8 +33,7 @@ def stored_key(name: str) -> str | None:
     """
     key: str | None = None
     with suppress(Exception):  # no such package, no service to talk to, locked, refused: backends have their own errors
-        import keyring
-
+        keyring = import_module("keyring")  # an extra, so type checkers may not find it
         key = keyring.get_password(KEYRING_SERVICE, name)
     return key.strip() or None if key else None
 
