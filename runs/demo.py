@@ -15,12 +15,10 @@ from tracescribe.runs import terminal
 from tracescribe.runs.agent_choice import BASELINES, OFFLINE, AgentChoice, make_agent, prepare_agent
 from tracescribe.runs.gold_files import open_gold
 from tracescribe.runs.interpreting import Interpretation, InterpretRequest, run_interpretation
-from tracescribe.runs.workspace import DEFAULT_WORKSPACE
 from tracescribe.tracer.errors import WorkError
 
 PROMPT = "the capital of the state containing Dallas is"
 """Two hops: the state is never said, so that the model must work it out on the way to the answer."""
-DEFAULT_OUT = DEFAULT_WORKSPACE / "demo"
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from tracescribe.agents.labelling.triggers import read_firing
@@ -14,11 +12,6 @@ from tracescribe.tracer.graph import FeatureNode
 
 ROW_WORDS = 4
 """Words of each kind in a row: the strongest tell most, and a table of a hundred rows must fit."""
-
-
-def feature_rows(view: CaseView, nodes: Sequence[FeatureNode]) -> list[Json]:
-    """One row for each feature, in the order given; evidence from the labelling half of the corpus alone."""
-    return [feature_row(view, node) for node in nodes]
 
 
 def feature_row(view: CaseView, node: FeatureNode) -> dict[str, Json]:

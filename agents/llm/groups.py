@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Role, Supernode
+from tracescribe.agents.grouping.supernodes import SAYING
 from tracescribe.agents.llm.answers import NewSupernodeAnswer, SupernodeAnswer
 from tracescribe.agents.llm.ids import node_id, read_node
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.report import StepFailure
 from tracescribe.tracer.graph import FeatureNode
-
-SAYING = ("output", "suppressor")
-"""Roles that act on the output; what says a word and what reads one never share a supernode."""
 
 
 @dataclass(frozen=True)

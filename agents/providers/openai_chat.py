@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
-from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, told, with_schema
+from tracescribe.agents.providers.openai_sdk import OpenAISdkClient
+from tracescribe.agents.providers.sdk_client import counted, roles_and_texts, told, with_schema
 from tracescribe.agents.providers.settings import OPENAI_URL
 
 Finish = Literal["stop", "length", "refusal"]
@@ -58,7 +59,7 @@ class _Dialect:
 
 
 @dataclass(eq=False)
-class OpenAIChatClient(SdkClient[_Dialect]):
+class OpenAIChatClient(OpenAISdkClient[_Dialect]):
     """Chat Completions."""
 
     expected: ClassVar[str] = "a chat completion"
@@ -66,18 +67,6 @@ class OpenAIChatClient(SdkClient[_Dialect]):
     def _first_dialect(self) -> _Dialect:
         official = self.endpoint.base_url == OPENAI_URL
         return _Dialect(limit="max_completion_tokens" if official else "max_tokens")
-
-    def _open(self) -> tuple[Any, Any]:
-        import openai
-
-        sdk = openai.OpenAI(
-            api_key=self.key,
-            base_url=self.endpoint.base_url,
-            timeout=self.timeout_seconds,
-            max_retries=0,
-            http_client=self._http(),
-        )
-        return sdk, openai
 
     def _send(self, request: CompletionRequest, dialect: _Dialect, options: dict[str, Any]) -> Completion:
         parameters = _parameters(request, dialect)

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
 from tracescribe.agents.providers.faults import stream_fault
 from tracescribe.agents.providers.openai_chat import Finish
-from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, told, with_schema
+from tracescribe.agents.providers.openai_sdk import OpenAISdkClient
+from tracescribe.agents.providers.sdk_client import counted, roles_and_texts, told, with_schema
 from tracescribe.agents.providers.secrets import redact
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
@@ -43,25 +44,13 @@ class _Dialect:
 
 
 @dataclass(eq=False)
-class OpenAIResponsesClient(SdkClient[_Dialect]):
+class OpenAIResponsesClient(OpenAISdkClient[_Dialect]):
     """The Responses API."""
 
     expected: ClassVar[str] = "a response object"
 
     def _first_dialect(self) -> _Dialect:
         return _Dialect()
-
-    def _open(self) -> tuple[Any, Any]:
-        import openai
-
-        sdk = openai.OpenAI(
-            api_key=self.key,
-            base_url=self.endpoint.base_url,
-            timeout=self.timeout_seconds,
-            max_retries=0,
-            http_client=self._http(),
-        )
-        return sdk, openai
 
     def _send(self, request: CompletionRequest, dialect: _Dialect, options: dict[str, Any]) -> Completion:
         parameters = _parameters(request, dialect)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -249,14 +248,3 @@ def run_judge_bench(settings: JudgeBenchSettings, toolbox: Toolbox, progress: Be
         GoldFormatError: the oracle gold belongs to other weights.
     """
     return prepare(settings, toolbox, progress).run()
-
-
-def sorts_of(claims: tuple[JudgedClaim, ...]) -> list[tuple[str, str, Counter[str]]]:
-    """Outcomes by kind and sort, in the order of the kinds."""
-    found: dict[tuple[str, str], Counter[str]] = {}
-    for claim in claims:
-        found.setdefault((claim.kind, claim.sort), Counter())[claim.outcome] += 1
-    order = {kind: place for place, kind in enumerate(CLAIM_KINDS)}
-    return [
-        (kind, sort, n) for (kind, sort), n in sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1]))
-    ]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Role, Supernode
+from tracescribe.agents.grouping.supernodes import SAYING
 from tracescribe.agents.llm.answers import NewSupernodeAnswer, SupernodeAnswer
-from tracescribe.agents.llm.groups import SAYING, Members, formed_groups, new_supernodes
+from tracescribe.agents.llm.groups import Members, formed_groups, new_supernodes
 from tracescribe.agents.llm.ids import node_id, read_node, read_ref
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
