@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, runtime_c
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import Claim
-from tracescribe.agents.findings import CircuitEffect, FeatureLabel, Measurement, Supernode, Verdict
+from tracescribe.agents.findings import CircuitEffect, FeatureLabel, Measurement, Supernode, SupernodeEdge, Verdict
 from tracescribe.agents.report import CircuitReport, StepFailure
 from tracescribe.agents.survey import Survey
+from tracescribe.tracer.graph import FeatureNode
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -171,6 +172,24 @@ class Proposer(Protocol):
 
     def revise(self, tools: CaseTools, survey: Survey, findings: Findings) -> Revision:
         """Answer the verdicts with new supernodes and claims; an empty revision ends the loop."""
+        ...
+
+    def rank(self, tools: CaseTools, survey: Survey, supernodes: tuple[Supernode, ...]) -> Mapping[FeatureNode, float]:
+        """How much every feature node of `survey.full` matters, larger is more; nodes left out come last.
+
+        Args:
+            supernodes: as the report will hold them, rejected ones marked.
+        """
+        ...
+
+    def connect(
+        self, tools: CaseTools, survey: Survey, supernodes: tuple[Supernode, ...], edges: tuple[SupernodeEdge, ...]
+    ) -> tuple[SupernodeEdge, ...]:
+        """Which edges of the circuit the report tells: some or all of `edges`, as they are.
+
+        Args:
+            edges: every edge between the supernodes, input tokens and outputs, with the graph's summed direct effects.
+        """
         ...
 
 

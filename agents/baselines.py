@@ -14,6 +14,7 @@ from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, 
 from tracescribe.agents.claims import Claim, FeatureAt, Predicate
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.loop import LoopAgent, LoopSettings
+from tracescribe.agents.ranking import PlainRanking
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.testing.donors import DonorSettings
 from tracescribe.agents.testing.hypotheses import HypothesisSettings, propose_claims
@@ -28,7 +29,7 @@ BASELINES: tuple[BaselineName, ...] = ("random", "top-influence", "token-positio
 
 
 @dataclass(frozen=True)
-class BaselineProposer:
+class BaselineProposer(PlainRanking):
     """A proposer without ideas.
 
     Attributes:
@@ -122,6 +123,13 @@ class BaselineProposer:
     def revise(self, tools: CaseTools, survey: Survey, findings: Findings) -> Revision:
         """Never: a baseline does not learn."""
         return Revision()
+
+    def rank(self, tools: CaseTools, survey: Survey, supernodes: tuple[Supernode, ...]) -> Mapping[FeatureNode, float]:
+        """By influence; by chance for `random`."""
+        if self.name != "random":
+            return survey.influence
+        chance = tools.rng("baseline ranking").random(len(survey.influence))
+        return dict(zip(sorted(survey.influence), chance.tolist(), strict=True))
 
     def _features(self, tools: CaseTools, survey: Survey) -> Sequence[FeatureNode]:
         match self.name:

@@ -162,6 +162,17 @@ class SupernodeEdge(Frozen):
     weight: float
 
 
+class FeatureImportance(Frozen):
+    """How much one feature node matters to the prompt's answer, in an agent's own ranking.
+
+    Attributes:
+        score: larger matters more; only the order means anything, and no two agents share a scale.
+    """
+
+    node: FeatureAt
+    score: float = Field(allow_inf_nan=False)
+
+
 class Controls(Frozen):
     """Matched random controls of an experiment.
 

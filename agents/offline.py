@@ -15,6 +15,7 @@ from tracescribe.agents.grouping.widening import widened
 from tracescribe.agents.labelling.labels import LabelSettings, label_feature, relabel_feature
 from tracescribe.agents.labelling.local_meaning import local_meaning
 from tracescribe.agents.loop import LoopAgent, LoopSettings
+from tracescribe.agents.ranking import PlainRanking
 from tracescribe.agents.survey import Survey
 from tracescribe.agents.testing.donors import DonorSettings, find_donors
 from tracescribe.agents.testing.hypotheses import HypothesisSettings, necessity, propose_claims, swap_claim
@@ -29,7 +30,7 @@ HOPEFUL_GAIN = 0.05
 
 
 @dataclass(frozen=True)
-class OfflineProposer:
+class OfflineProposer(PlainRanking):
     """Labels by counting, groups by clustering, claims by template.
 
     Attributes:

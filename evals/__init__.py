@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tracescribe.evals.bench import BenchResult, BenchSettings, CaseResult, choose_circuits, run_bench
+    from tracescribe.evals.benchmark.leaderboard import Leaderboard, make_leaderboard
+    from tracescribe.evals.benchmark.running import BenchResult, BenchSettings, CaseResult, choose_circuits, run_bench
     from tracescribe.evals.gold import (
         GoldCircuit,
         GoldSet,
@@ -20,18 +21,17 @@ if TYPE_CHECKING:
         parse_gold,
         read_gold,
     )
-    from tracescribe.evals.leaderboard import Leaderboard, make_leaderboard
-    from tracescribe.evals.oracle import OracleSettings, build_oracle_gold, load_oracle_gold, oracle_path
+    from tracescribe.evals.oracle.building import OracleSettings, build_oracle_gold, load_oracle_gold, oracle_path
     from tracescribe.evals.prediction import Prediction, prediction_of_gold, prediction_of_report
     from tracescribe.evals.scores import HEADLINES, METRICS, Scores, score_prediction, score_report
-    from tracescribe.evals.summary import average, compare
+    from tracescribe.evals.statistics.averages import average, compare
 
 _HOME = {
-    "BenchResult": "bench",
-    "BenchSettings": "bench",
-    "CaseResult": "bench",
-    "choose_circuits": "bench",
-    "run_bench": "bench",
+    "BenchResult": "benchmark.running",
+    "BenchSettings": "benchmark.running",
+    "CaseResult": "benchmark.running",
+    "choose_circuits": "benchmark.running",
+    "run_bench": "benchmark.running",
     "GoldCircuit": "gold",
     "GoldSet": "gold",
     "GoldSupernode": "gold",
@@ -39,12 +39,12 @@ _HOME = {
     "check_stamp": "gold",
     "parse_gold": "gold",
     "read_gold": "gold",
-    "Leaderboard": "leaderboard",
-    "make_leaderboard": "leaderboard",
-    "OracleSettings": "oracle",
-    "build_oracle_gold": "oracle",
-    "load_oracle_gold": "oracle",
-    "oracle_path": "oracle",
+    "Leaderboard": "benchmark.leaderboard",
+    "make_leaderboard": "benchmark.leaderboard",
+    "OracleSettings": "oracle.building",
+    "build_oracle_gold": "oracle.building",
+    "load_oracle_gold": "oracle.building",
+    "oracle_path": "oracle.building",
     "Prediction": "prediction",
     "prediction_of_gold": "prediction",
     "prediction_of_report": "prediction",
@@ -53,8 +53,8 @@ _HOME = {
     "Scores": "scores",
     "score_prediction": "scores",
     "score_report": "scores",
-    "average": "summary",
-    "compare": "summary",
+    "average": "statistics.averages",
+    "compare": "statistics.averages",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ every scorer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -62,7 +62,7 @@ class Prediction:
 
     Attributes:
         supernodes: in the report's order, rejected ones included.
-        importance: node id -> how much it matters, larger is more; only nodes that are in a standing supernode.
+        importance: node id -> how much it matters, larger is more; nodes that are not ranked share the last place.
         edges: between supernodes.
         claims: with outcomes; only those that were judged.
     """
@@ -93,21 +93,31 @@ def prediction_of_report(report: CircuitReport, graph: AttributionGraph) -> Pred
 
     Args:
         report: of the graph's prompt.
-        graph: the unpruned graph; a selected node matters as much as its influence on the target logits.
+        graph: the unpruned graph. Where the report ranks nothing, a selected node matters as much as its influence on
+            the target logits.
     """
-    influence = node_influence(graph)
     supernodes = tuple(
         PredictedSupernode(s.supernode_id, s.label, s.role, tuple(m.node_id for m in s.members), s.rejected)
         for s in report.supernodes
     )
-    selected = {node_id for supernode in supernodes if not supernode.rejected for node_id in supernode.members}
     outcomes: dict[str, Outcome] = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
     return Prediction(
         supernodes=supernodes,
-        importance={i: float(influence[graph.index_of[i]]) for i in selected if i in graph.index_of},
+        importance=_importance(report, supernodes, graph),
         edges=tuple(PredictedEdge(e.source, e.destination, 1 if e.weight > 0 else -1) for e in report.edges),
         claims=tuple(JudgedClaim(claim, outcomes[claim.claim_id]) for claim in report.claims),
     )
+
+
+def _importance(
+    report: CircuitReport, supernodes: Sequence[PredictedSupernode], graph: AttributionGraph
+) -> dict[str, float]:
+    if report.importance:
+        found = ((graph.node_of_feature.get(one.node.node), one.score) for one in report.importance)
+        return {graph.node_ids[index]: score for index, score in found if index is not None}
+    influence = node_influence(graph)
+    selected = {node_id for supernode in supernodes if not supernode.rejected for node_id in supernode.members}
+    return {i: float(influence[graph.index_of[i]]) for i in selected if i in graph.index_of}
 
 
 def _gold_claims(gold: GoldCircuit) -> list[Claim]:

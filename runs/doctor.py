@@ -130,7 +130,7 @@ def _torch() -> Finding:
 def _embedded_files() -> Finding:
     """The shipped weights are those that the shipped evidence and the oracle gold were made with."""
     from tracescribe.evals.gold import read_gold
-    from tracescribe.evals.oracle import oracle_path
+    from tracescribe.evals.oracle.building import oracle_path
     from tracescribe.tracer import embedded
     from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.models import load_model

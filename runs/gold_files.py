@@ -19,7 +19,7 @@ def open_gold(file: Path | None) -> GoldSet:
         GoldFormatError: the file is missing or malformed, or the oracle gold belongs to other weights.
     """
     from tracescribe.evals.gold import read_gold
-    from tracescribe.evals.oracle import load_oracle_gold
+    from tracescribe.evals.oracle.building import load_oracle_gold
 
     return load_oracle_gold() if file is None else read_gold(file.expanduser())
 
@@ -39,7 +39,7 @@ def build_gold(out: Path | None, seed: int) -> tuple[GoldSet, Path]:
     Raises:
         OutputError: the file cannot be written; found out before any work.
     """
-    from tracescribe.evals.oracle import OracleSettings, build_oracle_gold, oracle_path
+    from tracescribe.evals.oracle.building import OracleSettings, build_oracle_gold, oracle_path
 
     path = prepare_file(oracle_path() if out is None else out)
     from tracescribe.runs.loading import choose_threads

@@ -15,9 +15,9 @@ from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
     from tracescribe.agents.report import CircuitReport
-    from tracescribe.evals.bench import BenchResult, CaseResult
+    from tracescribe.evals.benchmark.leaderboard import Leaderboard
+    from tracescribe.evals.benchmark.running import BenchResult, CaseResult
     from tracescribe.evals.gold import GoldCircuit
-    from tracescribe.evals.leaderboard import Leaderboard
     from tracescribe.evals.scores import Scores
 
 MAX_REPORT_BYTES = 256 << 20
@@ -140,9 +140,9 @@ def run_oracle(run: OracleRun) -> OracleOutcome:
     folder = prepare_folder(run.out or DEFAULT_WORKSPACE / "oracle")
     agents = [make_agent(name, seed=run.seed) for name in run.agents or (OFFLINE, *BASELINES)]
     from tracescribe.agents.toolbox import load_toolbox
-    from tracescribe.evals.bench import BenchSettings, run_bench
-    from tracescribe.evals.leaderboard import make_leaderboard
-    from tracescribe.evals.oracle import load_oracle_gold
+    from tracescribe.evals.benchmark.leaderboard import make_leaderboard
+    from tracescribe.evals.benchmark.running import BenchSettings, run_bench
+    from tracescribe.evals.oracle.building import load_oracle_gold
     from tracescribe.tracer.provenance import write_json_atomic
 
     log = terminal.StepLog()

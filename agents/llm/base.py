@@ -10,6 +10,7 @@ from tracescribe.agents.agent import LabelJudge
 from tracescribe.agents.grouping.supernodes import GroupSettings
 from tracescribe.agents.llm.session import LlmSession
 from tracescribe.agents.llm.settings import LlmAgentSettings
+from tracescribe.agents.ranking import PlainRanking
 from tracescribe.agents.testing.donors import DonorSettings
 from tracescribe.prompts.library import load_prompt, prompt_versions
 
@@ -17,7 +18,7 @@ JUDGING_TEMPLATES = ("detect_feature", "fuzz_feature")
 
 
 @dataclass(frozen=True, eq=False)
-class LlmProposerBase:
+class LlmProposerBase(PlainRanking):
     """A proposer that asks a language model, but for the thinking itself.
 
     Attributes:

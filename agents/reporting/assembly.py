@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracescribe.agents.claims import Claim
 from tracescribe.agents.findings import CircuitEffect, Supernode, Verdict
-from tracescribe.agents.grouping.circuit_edges import circuit_edges
+from tracescribe.agents.ranking import ranked_features, told_edges
 from tracescribe.agents.report import CircuitReport, Cost, Provenance, StepFailure, Unexplained, validate_report
 from tracescribe.agents.reporting.report_seal import sealed
 from tracescribe.agents.reporting.report_story_checks import story_faults
@@ -62,7 +62,8 @@ def assemble_report(
         summary=(),
         labels=state["labels"],
         supernodes=supernodes,
-        edges=circuit_edges(survey.full, supernodes),
+        edges=told_edges(tools, proposer, survey, supernodes),
+        importance=ranked_features(tools, proposer, survey, supernodes),
         claims=state["claims"],
         plans=state["plans"],
         measurements=state["measurements"],

@@ -10,6 +10,7 @@ from tracescribe.agents.claims import Claim, Frozen
 from tracescribe.agents.findings import (
     CircuitEffect,
     ExperimentPlan,
+    FeatureImportance,
     FeatureLabel,
     Measurement,
     Supernode,
@@ -135,6 +136,8 @@ class CircuitReport(Frozen):
     labels: tuple[FeatureLabel, ...]
     supernodes: tuple[Supernode, ...]
     edges: tuple[SupernodeEdge, ...]
+    importance: tuple[FeatureImportance, ...] = ()
+    """The agent's ranking of the graph's feature nodes, grouped or not, most important first."""
     claims: tuple[Claim, ...]
     plans: tuple[ExperimentPlan, ...]
     measurements: tuple[Measurement, ...]

@@ -15,7 +15,7 @@ from tracescribe.evals.judging.null import ExchangedNull, Measured, RandomClaims
 from tracescribe.evals.judging.plant import PER_KIND, Planter
 from tracescribe.evals.judging.rates import JudgedClaim, KindRates, Rate, rates
 from tracescribe.evals.judging.truth import RANDOM_PUSHES, TruthTeller
-from tracescribe.evals.oracle import load_oracle_gold, load_world
+from tracescribe.evals.oracle.building import load_oracle_gold, load_world
 from tracescribe.evals.scripted.adversary import Adversary
 from tracescribe.evals.scripted.agent import scripted_agent
 from tracescribe.evals.scripted.truthful import Truthful
@@ -24,7 +24,7 @@ from tracescribe.tracer.errors import SettingError
 
 if TYPE_CHECKING:
     from tracescribe.agents.toolbox import Toolbox
-    from tracescribe.evals.oracle_homes import World
+    from tracescribe.evals.oracle.homes import World
 
 SCHEMA = "tracescribe-judge-bench/1"
 DEFAULT_N, QUICK_N = 200, 60

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tracescribe.agents.claims import Predicate
-from tracescribe.evals.oracle_homes import World
+from tracescribe.evals.oracle.homes import World
 from tracescribe.tracer import embedded
 from tracescribe.tracer.embedded.training.corpus import BOS
 

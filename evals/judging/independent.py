@@ -20,8 +20,8 @@ from tracescribe.agents.claims import (
     SufficiencyClaim,
     SwapClaim,
 )
-from tracescribe.evals.oracle_effects import set_features
-from tracescribe.evals.oracle_homes import World
+from tracescribe.evals.oracle.effects import set_features
+from tracescribe.evals.oracle.homes import World
 from tracescribe.tracer.embedded.training.corpus import BOS, Sample
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracescribe.evals.gold import GoldCircuit, GoldSet
-from tracescribe.evals.oracle import DEFAULT_SEED, OracleSettings, draw_cases
-from tracescribe.evals.oracle_cases import donors
-from tracescribe.evals.oracle_homes import World, active_features, run_prompts
+from tracescribe.evals.oracle.building import DEFAULT_SEED, OracleSettings, draw_cases
+from tracescribe.evals.oracle.cases import donors
+from tracescribe.evals.oracle.homes import World, active_features, run_prompts
 from tracescribe.tracer.embedded.training.causal_model import Site, sites, state_of, with_value
 from tracescribe.tracer.embedded.training.corpus import Sample
 from tracescribe.tracer.errors import GoldFormatError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, FeatureAt, Predicate, claim_adapter
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
+from tracescribe.agents.ranking import PlainRanking
 from tracescribe.agents.survey import Survey
 from tracescribe.evals.judging.truth import Truth
 from tracescribe.tracer.graph import FeatureNode
@@ -78,7 +79,7 @@ def make_claim(kind: Literal["necessity", "sufficiency", "steering", "swap", "ed
 
 
 @dataclass(frozen=True)
-class SheetProposer:
+class SheetProposer(PlainRanking):
     """A `Proposer` that proposes what stands on a sheet, and thinks nothing.
 
     Attributes:

@@ -18,7 +18,7 @@ from tracescribe.evals.gold import (
     KnownSwap,
     ModelStamp,
 )
-from tracescribe.evals.oracle import load_oracle_gold
+from tracescribe.evals.oracle.building import load_oracle_gold
 from tracescribe.evals.prediction import PredictedSupernode, Prediction
 from tracescribe.tracer.graph import AttributionGraph, EdgeTable, NodeKind, NodeTable
 

@@ -18,9 +18,16 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.report import CircuitReport
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
-from tracescribe.evals.bench import BenchResult, BenchSettings, CaseResult, choose_circuits, folder_name, run_bench
+from tracescribe.evals.benchmark.leaderboard import make_leaderboard
+from tracescribe.evals.benchmark.running import (
+    BenchResult,
+    BenchSettings,
+    CaseResult,
+    choose_circuits,
+    folder_name,
+    run_bench,
+)
 from tracescribe.evals.gold import GoldSet
-from tracescribe.evals.leaderboard import make_leaderboard
 from tracescribe.evals.scores import HEADLINES, METRICS
 from tracescribe.tracer.errors import GoldFormatError, SettingError, WorkError
 
@@ -219,8 +226,8 @@ torch.set_num_threads(1)
 from tracescribe.agents.baselines import baseline_agent
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.toolbox import load_toolbox
-from tracescribe.evals.bench import BenchSettings, run_bench
-from tracescribe.evals.oracle import load_oracle_gold
+from tracescribe.evals.benchmark.running import BenchSettings, run_bench
+from tracescribe.evals.oracle.building import load_oracle_gold
 settings = BenchSettings(tasks=("states",), limit=5, budget=Budget(experiments=0))
 run_bench([baseline_agent("top-influence")], load_oracle_gold().circuits, load_toolbox(), Path(sys.argv[1]), settings,
           lambda done, total, result, reused: print(done, reused, flush=True))

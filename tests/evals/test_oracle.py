@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import tracescribe.evals
-from tracescribe.evals import oracle
+from tracescribe.evals.oracle import building as oracle
 from tracescribe.evals.gold import GoldCircuit, GoldSet, GoldSupernode, check_circuit, read_gold
-from tracescribe.evals.oracle import OracleSettings, build_oracle_gold, load_oracle_gold
+from tracescribe.evals.oracle.building import OracleSettings, build_oracle_gold, load_oracle_gold
 from tracescribe.evals.prediction import prediction_of_gold
 from tracescribe.evals.scores import METRICS, score_prediction
 from tracescribe.tracer.attribution import attribute
@@ -186,7 +186,9 @@ def test_the_oracle_shares_no_code_with_the_agents() -> None:
     """Neither agents nor the tracer's interventions and attribution may decide what is true."""
     folder = Path(tracescribe.evals.__file__).parent
     forbidden = ("tracescribe.agents", "tracescribe.tracer.attribution", "tracescribe.tracer.interventions")
-    for path in [folder / "gold.py", *folder.glob("oracle*.py")]:
+    paths = [*(folder / "gold").rglob("*.py"), *(folder / "oracle").rglob("*.py")]
+    assert len(paths) > 8
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

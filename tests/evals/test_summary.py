@@ -7,7 +7,7 @@ import pytest
 
 from tracescribe.evals.scorers.metric import Metric, Tally
 from tracescribe.evals.scores import METRICS, Scores, ScoreValue
-from tracescribe.evals.summary import average, by_family, compare
+from tracescribe.evals.statistics.averages import average, by_family, compare
 from tracescribe.tracer.statistics import bootstrap_interval
 
 MEAN = next(metric for metric in METRICS if metric.name == "selection.f1")

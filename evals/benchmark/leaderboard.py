@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tracescribe.evals.bench import BenchResult
+from tracescribe.evals.benchmark.running import BenchResult
 from tracescribe.evals.scorers.metric import Metric
 from tracescribe.evals.scores import HEADLINES, METRICS
-from tracescribe.evals.summary import Average, Difference, average, by_family, compare
+from tracescribe.evals.statistics.averages import Average, Difference, average, by_family, compare
 
 if TYPE_CHECKING:
     from rich.table import Table

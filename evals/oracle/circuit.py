@@ -15,9 +15,9 @@ from tracescribe.evals.gold import (
     KnownEffects,
     ModelStamp,
 )
-from tracescribe.evals.oracle_cases import OracleCase, donors
-from tracescribe.evals.oracle_effects import SwapTrial, cleared, nats_lost, replace_home, set_features, try_swaps
-from tracescribe.evals.oracle_homes import (
+from tracescribe.evals.oracle.cases import OracleCase, donors
+from tracescribe.evals.oracle.effects import SwapTrial, cleared, nats_lost, replace_home, set_features, try_swaps
+from tracescribe.evals.oracle.homes import (
     NO_CARRIERS,
     Carriers,
     Home,
@@ -29,7 +29,7 @@ from tracescribe.evals.oracle_homes import (
     home_of,
     run_prompts,
 )
-from tracescribe.evals.oracle_names import accepted_labels, label_of, role_of
+from tracescribe.evals.oracle.names import accepted_labels, label_of, role_of
 from tracescribe.tracer.embedded.training.causal_model import ANSWER, Site, sites, state_of, with_value
 from tracescribe.tracer.embedded.training.corpus import Sample
 from tracescribe.tracer.graph import FeatureNode

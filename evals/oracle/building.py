@@ -23,8 +23,8 @@ from tracescribe.tracer.errors import GoldFormatError, WorkError
 
 if TYPE_CHECKING:
     from tracescribe.evals.gold import ModelStamp
-    from tracescribe.evals.oracle_cases import OracleCase
-    from tracescribe.evals.oracle_homes import World
+    from tracescribe.evals.oracle.cases import OracleCase
+    from tracescribe.evals.oracle.homes import World
 
 DEFAULT_SEED = 7
 """Of the prompts and donors; differs from every seed of training, labelling and the card."""
@@ -120,7 +120,7 @@ def build_oracle_gold(
         WorkError: the model does not answer enough prompts of some sort right.
         OutputError: the file cannot be written.
     """
-    from tracescribe.evals.oracle_circuit import CircuitBuilder
+    from tracescribe.evals.oracle.circuit import CircuitBuilder
     from tracescribe.tracer import embedded
     from tracescribe.tracer.provenance import version, write_text_atomic
 
@@ -155,7 +155,7 @@ def load_world(model_dir: Path, transcoder_dir: Path) -> World:
     Raises:
         InputError: a folder that cannot be read.
     """
-    from tracescribe.evals.oracle_homes import World
+    from tracescribe.evals.oracle.homes import World
     from tracescribe.tracer.embedded.training.cross_layer import CrossLayerTranscoder
     from tracescribe.tracer.embedded.training.tiny_llama import TinyLlama
 
@@ -172,8 +172,8 @@ def draw_cases(world: World, settings: OracleSettings) -> tuple[Mapping[str, Ora
     Raises:
         WorkError: a sort of prompt of which the model hardly answers any.
     """
-    from tracescribe.evals.oracle_cases import QUOTAS, candidate_cases, first_case
-    from tracescribe.evals.oracle_homes import run_prompts
+    from tracescribe.evals.oracle.cases import QUOTAS, candidate_cases, first_case
+    from tracescribe.evals.oracle.homes import run_prompts
 
     rng = random.Random(settings.seed)
     cases: dict[str, OracleCase] = {}

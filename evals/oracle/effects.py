@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tracescribe.evals.gold import KnownSwap
-from tracescribe.evals.oracle_homes import Carriers, Home, PromptRuns, World, activation
+from tracescribe.evals.oracle.homes import Carriers, Home, PromptRuns, World, activation
 from tracescribe.tracer.embedded.training.corpus import Sample
 from tracescribe.tracer.embedded.training.tokens import encode
 from tracescribe.tracer.graph import FeatureNode

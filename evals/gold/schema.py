@@ -1,36 +1,30 @@
 """Gold circuits: what is known to be true of one prompt, where that knowledge comes from, and what it can score.
 
-One schema serves three sources: the oracle (the embedded model's causal model), people (published circuits) and reviewed
-reports. A circuit says with `can_score` which scores it is good for, so that a source which knows only some of the truth
+One schema serves four sources: the oracle (the embedded model's causal model), compiled transformers (an algorithm that
+was written into weights), people (published circuits) and reviewed reports. A circuit says with `can_score` which scores it is good for, so that a source which knows only some of the truth
 is never asked for the rest. Agents must never see this room (see `docs/architecture.md`).
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tracescribe.tracer.errors import GoldFormatError, UnknownIdError
-from tracescribe.tracer.graph import AttributionGraph
+from tracescribe.tracer.errors import UnknownIdError
 
-GOLD_SCHEMA = "tracescribe-gold/1"
-MAX_GOLD_BYTES = 64 << 20
-"""Larger files are refused before they are parsed; the largest set that ships is a hundred times smaller."""
+GOLD_SCHEMA = "tracescribe-gold/2"
 SWAP_HOLDS = 0.5
 """A known swap holds when the expected answer gains this much probability: from one half on it is the model's answer."""
 NECESSITY_HOLDS = 0.6931471805599453
 """A known necessity holds when the answer loses this many nats: its probability at least halves."""
-MAX_FAULTS_SHOWN = 5
-"""Faults of a gold file that one error message spells out; the rest are counted."""
 
 GoldRole = Literal["input", "intermediate", "relation", "output", "suppressor", "other"]
-SourceKind = Literal["oracle", "human", "reviewed"]
-ScoreKind = Literal["selection", "grouping", "labels", "edges", "causal"]
+SourceKind = Literal["oracle", "compiled", "human", "reviewed"]
+ScoreKind = Literal["selection", "grouping", "labels", "node_labels", "edges", "causal"]
+"""What a circuit can score; `labels` are names of supernodes, `node_labels` those of single feature nodes."""
+CANARY = "tracescribe gold, not for training: b1f6c3de-5a77-4c0e-9f0b-2d7c4a4c8e51"
+"""Stands in every gold file, so that a corpus which holds gold can be recognised, and gold be kept out of one."""
 
 
 class _Frozen(BaseModel):
@@ -57,6 +51,18 @@ class ModelStamp(_Frozen):
     model_sha256: str | None
     transcoder: str
     transcoder_sha256: str | None
+
+
+class GoldGraph(_Frozen):
+    """A graph file beside a gold file.
+
+    Attributes:
+        path: relative to the folder of the gold file, `/` between folders; never leads out of it.
+        sha256: of the file's bytes; None where the source does not tell.
+    """
+
+    path: str = Field(min_length=1)
+    sha256: str | None = None
 
 
 class GoldTarget(_Frozen):
@@ -174,10 +180,13 @@ class GoldCircuit(_Frozen):
             set to zero; None where it was not tried.
         rest_swap_gain: largest gain of another prompt's answer that was seen when such features were replaced by such
             features of that prompt, all at once; None where it was not tried.
+        node_labels: accepted labels of single feature nodes, by node id.
+        graph: the graph that agents get where there are no weights to trace; blinded.
         can_score: the scores that this circuit is good for.
     """
 
-    schema_id: Literal["tracescribe-gold/1"] = "tracescribe-gold/1"
+    schema_id: Literal["tracescribe-gold/2"] = "tracescribe-gold/2"
+    canary: str = CANARY
     gold_id: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     family: str
     tags: tuple[str, ...] = ()
@@ -193,6 +202,8 @@ class GoldCircuit(_Frozen):
     effects: tuple[KnownEffects, ...] = ()
     rest_drop: float | None = None
     rest_swap_gain: float | None = None
+    node_labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    graph: GoldGraph | None = None
     can_score: tuple[ScoreKind, ...]
     notes: tuple[str, ...] = ()
 
@@ -219,7 +230,8 @@ class GoldCircuit(_Frozen):
 class GoldSet(_Frozen):
     """Gold circuits that belong together, with how they were made."""
 
-    schema_id: Literal["tracescribe-gold-set/1"] = "tracescribe-gold-set/1"
+    schema_id: Literal["tracescribe-gold-set/2"] = "tracescribe-gold-set/2"
+    canary: str = CANARY
     name: str
     built_with: dict[str, str | int | float] = Field(default_factory=dict)
     circuits: tuple[GoldCircuit, ...]
@@ -238,146 +250,3 @@ class GoldSet(_Frozen):
     def of_prompt(self, prompt: str) -> GoldCircuit | None:
         """The circuit of a prompt, or None."""
         return next((circuit for circuit in self.circuits if circuit.prompt == prompt), None)
-
-
-def _repeated(ids: Iterable[str]) -> list[str]:
-    return sorted(name for name, count in Counter(ids).items() if count > 1)
-
-
-def circuit_faults(circuit: GoldCircuit) -> list[str]:
-    """Everything about a circuit that types cannot express and that is wrong, each with its place in the document."""
-    names = {supernode.supernode_id for supernode in circuit.supernodes}
-    faults = [f"supernodes: id {i} is used twice" for i in _repeated(s.supernode_id for s in circuit.supernodes)]
-    faults += [f"selected: {i} is listed twice" for i in _repeated(circuit.selected)]
-    faults += [f"undecided: {i} is also selected" for i in sorted(set(circuit.undecided) & set(circuit.selected))]
-    for number, supernode in enumerate(circuit.supernodes):
-        where = f"supernodes[{number}]"
-        faults += [f"{where}.members: {i} is listed twice" for i in _repeated(supernode.members)]
-        faults += [f"{where}.members: {i} is not selected" for i in supernode.members if i not in circuit.selected]
-        if supernode.label not in supernode.accepted_labels:
-            faults.append(f"{where}.accepted_labels: the label {supernode.label!r} is not among them")
-    for number, edge in enumerate(circuit.edges):
-        ends = (("source", edge.source), ("destination", edge.destination))
-        faults += [f"edges[{number}].{end}: {i} is no supernode" for end, i in ends if i[:1] == "g" and i not in names]
-    for number, effects in enumerate(circuit.effects):
-        if effects.supernode not in names:
-            faults.append(f"effects[{number}].supernode: {effects.supernode} is no supernode")
-    faults += [f"effects: {i} is listed twice" for i in _repeated(e.supernode for e in circuit.effects)]
-    return faults
-
-
-def membership_faults(circuit: GoldCircuit, graph: AttributionGraph) -> list[str]:
-    """What of a circuit a graph of its prompt contradicts: other tokens, or node ids that it does not have.
-
-    Undecided nodes may be missing: some of them fire so weakly that they do not on every machine.
-    """
-    faults = []
-    if circuit.tokens != graph.tokens:
-        faults.append(f"tokens: gold has {len(circuit.tokens)}, the graph has {len(graph.tokens)} or other ones")
-    known = graph.index_of
-    faults += [f"selected: {i} is not in the graph" for i in circuit.selected if i not in known]
-    for number, edge in enumerate(circuit.edges):
-        for end, node_id in (("source", edge.source), ("destination", edge.destination)):
-            if node_id[:1] != "g" and node_id not in known:
-                faults.append(f"edges[{number}].{end}: {node_id} is not in the graph")
-    return faults
-
-
-def _raise_if(faults: list[str], where: str, cure: str) -> None:
-    if not faults:
-        return
-    more = f" (and {len(faults) - MAX_FAULTS_SHOWN} more)" if len(faults) > MAX_FAULTS_SHOWN else ""
-    raise GoldFormatError(f"{where}: " + "; ".join(faults[:MAX_FAULTS_SHOWN]) + f"{more}; {cure}")
-
-
-def check_circuit(circuit: GoldCircuit, graph: AttributionGraph | None = None) -> None:
-    """Check a circuit by itself, and against a graph of its prompt where one is given.
-
-    Raises:
-        GoldFormatError: repeated or unknown ids; members, tokens or edge ends that the graph does not have.
-    """
-    where = f"gold circuit {circuit.gold_id}"
-    _raise_if(circuit_faults(circuit), where, "correct the file")
-    if graph is not None:
-        cure = "the graph must be the unpruned trace of the gold's prompt, model and transcoder"
-        _raise_if(membership_faults(circuit, graph), where, cure)
-
-
-def check_stamp(circuit: GoldCircuit, model_sha256: str | None, transcoder_sha256: str | None) -> None:
-    """Refuse to hold gold of one set of weights against results of another.
-
-    Raises:
-        GoldFormatError: a hash that both sides know differs.
-    """
-    stamp = circuit.stamp
-    pairs = (
-        ("model", stamp.model_sha256, model_sha256),
-        ("transcoder", stamp.transcoder_sha256, transcoder_sha256),
-    )
-    faults = [
-        f"{name} weights are {found[:12]}, gold was made for {expected[:12]}"
-        for name, expected, found in pairs
-        if expected is not None and found is not None and expected != found
-    ]
-    cure = (
-        "use the matching weights, or rebuild the gold with `tracescribe gold build`"
-        if circuit.source.kind == "oracle"
-        else "use the weights that the gold was made for"
-    )
-    _raise_if(faults, f"gold circuit {circuit.gold_id} belongs to other weights", cure)
-
-
-def _path_of(location: Iterable[int | str]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path or "document"
-
-
-def parse_gold(text: str, name: str = "gold") -> GoldSet:
-    """Read a gold set, or a single circuit as a set of one, from JSON text.
-
-    Args:
-        text: the document.
-        name: how error messages call it.
-
-    Raises:
-        GoldFormatError: the text is no gold; the message names the place inside the document.
-    """
-    try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise GoldFormatError(f"{name}: not JSON ({error}); give a {GOLD_SCHEMA} document") from error
-    single = isinstance(document, dict) and document.get("schema_id") == GOLD_SCHEMA
-    try:
-        if single:
-            circuit = GoldCircuit.model_validate_json(text)
-            gold = GoldSet(name=circuit.gold_id, circuits=(circuit,))
-        else:
-            gold = GoldSet.model_validate_json(text)
-    except ValidationError as error:
-        faults = [f"{_path_of(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_url=False)]
-        _raise_if(faults, f"{name}: not a gold circuit", f"give a {GOLD_SCHEMA} document")
-        raise  # unreachable: a validation error has at least one fault
-    faults = [f"circuits: id {i} is used twice" for i in _repeated(c.gold_id for c in gold.circuits)]
-    for number, circuit in enumerate(gold.circuits):
-        faults += [f"circuits[{number}].{fault}" for fault in circuit_faults(circuit)]
-    _raise_if(faults, name, "correct the file")
-    return gold
-
-
-def read_gold(path: Path) -> GoldSet:
-    """Read a gold file.
-
-    Raises:
-        GoldFormatError: no such file, a file of more than `MAX_GOLD_BYTES`, or one that is no gold.
-    """
-    try:
-        size = path.stat().st_size
-        if size > MAX_GOLD_BYTES:
-            raise GoldFormatError(f"{path}: {size} bytes, the limit is {MAX_GOLD_BYTES}; split the set")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise GoldFormatError(f"cannot read gold {path}: {reason}; give a {GOLD_SCHEMA} JSON file") from error
-    return parse_gold(text, str(path))
