@@ -1,0 +1,69 @@
+"""Which other words could stand at a place of a prompt: what a word is changed to when its effect is measured.
+
+A word that the sentence pattern draws (a city, a numeral) is exchanged for others of its sort that mean something else.
+A word of the frame is exchanged for frame words of other sentences; where the frame tells the language, for those of the
+other languages.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from tracescribe.tracer.embedded.training import templates, world
+from tracescribe.tracer.embedded.training.corpus import Sample
+
+MAX_ALTERNATIVES = 16
+"""Words that stand in for "any other": their mean differs from that of all by a quarter of one word's spread."""
+
+
+def alternatives(rng: random.Random, target: Sample, position: int) -> tuple[str, ...]:
+    """Other words for one position of a prompt, at most `MAX_ALTERNATIVES`, drawn by `rng` where there are more.
+
+    Args:
+        rng: of the draw.
+        target: the prompt.
+        position: of the word; `<bos>` counts as a word of the frame.
+    """
+    role = next((name for name, at in target.roles.items() if at == position and name != "final"), None)
+    word = target.words[position]
+    found = frame_words(target) if role is None else _of_role(target, role, word)
+    options = sorted(set(found) - set(target.words))
+    return tuple(options if len(options) <= MAX_ALTERNATIVES else sorted(rng.sample(options, MAX_ALTERNATIVES)))
+
+
+def _of_role(target: Sample, role: str, word: str) -> Sequence[str]:
+    """Every word of the corpus that can play a role and means something else."""
+    states = target.task == "states"
+    places = world.STATES if states else world.COUNTRIES
+    if role == "city":
+        others = [place for place in places.values() if word not in (*place.cities, place.attributes["capital"])]
+        return [city for place in others for city in place.cities]
+    if role == "word":
+        concept, pole, _ = world.MEANINGS[word]
+        return [other for other, meaning in world.MEANINGS.items() if meaning[:2] != (concept, pole)]
+    if role in ("a", "b"):
+        numerals = world.DIGITS if word in world.DIGITS else world.NUMBER_WORDS
+        value = numerals.index(word)
+        return [n[i] for n in (world.DIGITS, world.NUMBER_WORDS) for i in range(world.MAX_OPERAND + 1) if i != value]
+    return {
+        "state": tuple(world.STATES),
+        "country": tuple(world.COUNTRIES),
+        "relation": world.STATE_RELATIONS if states else world.COUNTRY_RELATIONS,
+        "operation": tuple(templates.OPERATION_WORDS.values()),
+        "first": world.FIRST_NAMES,
+        "last": world.LAST_NAMES,
+        "place": world.PLACES,
+        "object": world.OBJECTS,
+    }.get(role, world.NAMES)
+
+
+def frame_words(target: Sample) -> tuple[str, ...]:
+    """Frame words of other sentences: in antonyms those of the other languages, elsewhere those of the other tasks."""
+    if target.task == "antonyms":
+        language = target.value("language")
+        kinds = (templates.ANTONYM, templates.TRANSLATION)
+        patterns = [p for kind in kinds for name, frames in kind.items() if name != language for p in frames]
+    else:
+        patterns = list(templates.every_template())
+    return tuple(word for pattern in patterns for word in pattern.split() if not word.startswith("{"))
