@@ -31,7 +31,7 @@ def show_gold_list(gold: GoldSet, as_json: bool) -> None:
                         "family": circuit.family,
                         "tags": list(circuit.tags),
                         "prompt": circuit.prompt,
-                        "answer": circuit.targets[0].token,
+                        "answer": circuit.answer,
                         "source": circuit.source.kind,
                         "can_score": list(circuit.can_score),
                     }
@@ -46,7 +46,7 @@ def show_gold_list(gold: GoldSet, as_json: bool) -> None:
         table.add_column(heading, overflow="fold")
     for circuit in gold.circuits:
         steps = ", ".join(s.label for s in circuit.supernodes if s.role == "intermediate")
-        cells = (circuit.gold_id, circuit.prompt, circuit.targets[0].token.strip(), steps)
+        cells = (circuit.gold_id, circuit.prompt, circuit.answer.strip(), steps)
         table.add_row(*(terminal.styled(cell) for cell in cells))
     console = terminal.stdout()
     console.print(table)
@@ -59,7 +59,7 @@ def show_gold(circuit: GoldCircuit, as_json: bool) -> None:
         terminal.print_json(circuit.model_dump(mode="json"))
         return
     console = terminal.stdout()
-    console.print(terminal.styled(f"{circuit.gold_id}: {circuit.prompt} -> {circuit.targets[0].token.strip()}", "bold"))
+    console.print(terminal.styled(f"{circuit.gold_id}: {circuit.prompt} -> {circuit.answer.strip()}", "bold"))
     console.print(terminal.styled(f"{circuit.source.kind}: {circuit.source.origin} ({circuit.source.licence})"))
     console.print(f"can score: {', '.join(circuit.can_score)}")
     table = Table(box=None, pad_edge=False)

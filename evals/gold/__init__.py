@@ -12,28 +12,34 @@ from tracescribe.evals.gold.checks import (
     circuit_faults,
     membership_faults,
 )
+from tracescribe.evals.gold.effects import NECESSITY_HOLDS, SWAP_HOLDS, KnownEffects, KnownSwap
+from tracescribe.evals.gold.folders import (
+    GoldFolder,
+    graph_path,
+    read_gold_folder,
+)
+from tracescribe.evals.gold.parts import (
+    GoldEdge,
+    GoldGraph,
+    GoldRole,
+    GoldSource,
+    GoldSupernode,
+    GoldTarget,
+    GoldTrap,
+    ModelStamp,
+    SourceKind,
+)
 from tracescribe.evals.gold.reading import (
     parse_gold,
     read_gold,
 )
+from tracescribe.evals.gold.recorded import RecordedEdit, RecordedIntervention
 from tracescribe.evals.gold.schema import (
     CANARY,
     GOLD_SCHEMA,
-    NECESSITY_HOLDS,
-    SWAP_HOLDS,
     GoldCircuit,
-    GoldEdge,
-    GoldGraph,
-    GoldRole,
     GoldSet,
-    GoldSource,
-    GoldSupernode,
-    GoldTarget,
-    KnownEffects,
-    KnownSwap,
-    ModelStamp,
     ScoreKind,
-    SourceKind,
 )
 
 __all__ = [
@@ -43,21 +49,27 @@ __all__ = [
     "SWAP_HOLDS",
     "GoldCircuit",
     "GoldEdge",
+    "GoldFolder",
     "GoldGraph",
     "GoldRole",
     "GoldSet",
     "GoldSource",
     "GoldSupernode",
     "GoldTarget",
+    "GoldTrap",
     "KnownEffects",
     "KnownSwap",
     "ModelStamp",
+    "RecordedEdit",
+    "RecordedIntervention",
     "ScoreKind",
     "SourceKind",
     "check_circuit",
     "check_stamp",
     "circuit_faults",
+    "graph_path",
     "membership_faults",
     "parse_gold",
     "read_gold",
+    "read_gold_folder",
 ]

@@ -17,21 +17,38 @@ def repeated(ids: Iterable[str]) -> list[str]:
     return sorted(name for name, count in Counter(ids).items() if count > 1)
 
 
+def _empty_faults(circuit: GoldCircuit) -> list[str]:
+    told = (("tokens", circuit.tokens), ("targets", circuit.targets))
+    return [
+        f"{name}: none are told; a circuit that a graph can be made of has at least 1" for name, of in told if not of
+    ]
+
+
 def circuit_faults(circuit: GoldCircuit) -> list[str]:
     """Everything about a circuit that types cannot express and that is wrong, each with its place in the document."""
     names = {supernode.supernode_id for supernode in circuit.supernodes}
-    faults = [f"supernodes: id {i} is used twice" for i in repeated(s.supernode_id for s in circuit.supernodes)]
+    # people also group nodes that they did not pin, and publish circuits without a graph
+    published = circuit.source.kind == "human"
+    faults = [] if published and circuit.graph is None else _empty_faults(circuit)
+    faults += [f"supernodes: id {i} is used twice" for i in repeated(s.supernode_id for s in circuit.supernodes)]
     faults += [f"selected: {i} is listed twice" for i in repeated(circuit.selected)]
     faults += [f"undecided: {i} is also selected" for i in sorted(set(circuit.undecided) & set(circuit.selected))]
     for number, supernode in enumerate(circuit.supernodes):
         where = f"supernodes[{number}]"
         faults += [f"{where}.members: {i} is listed twice" for i in repeated(supernode.members)]
-        faults += [f"{where}.members: {i} is not selected" for i in supernode.members if i not in circuit.selected]
+        if not published:
+            faults += [f"{where}.members: {i} is not selected" for i in supernode.members if i not in circuit.selected]
         if supernode.label not in supernode.accepted_labels:
             faults.append(f"{where}.accepted_labels: the label {supernode.label!r} is not among them")
     for number, edge in enumerate(circuit.edges):
         ends = (("source", edge.source), ("destination", edge.destination))
         faults += [f"edges[{number}].{end}: {i} is no supernode" for end, i in ends if i[:1] == "g" and i not in names]
+    pairs = [f"{edge.source} -> {edge.destination}" for edge in circuit.edges]
+    faults += [f"edges: {pair} is listed twice" for pair in repeated(pairs)]
+    for number, trap in enumerate(circuit.traps):
+        faults += [f"traps[{number}].members: {i} is selected" for i in trap.members if i in circuit.selected]
+        if trap.label not in trap.accepted_labels:
+            faults.append(f"traps[{number}].accepted_labels: the label {trap.label!r} is not among them")
     for number, effects in enumerate(circuit.effects):
         if effects.supernode not in names:
             faults.append(f"effects[{number}].supernode: {effects.supernode} is no supernode")
@@ -49,6 +66,10 @@ def membership_faults(circuit: GoldCircuit, graph: AttributionGraph) -> list[str
         faults.append(f"tokens: gold has {len(circuit.tokens)}, the graph has {len(graph.tokens)} or other ones")
     known = graph.index_of
     faults += [f"selected: {i} is not in the graph" for i in circuit.selected if i not in known]
+    for number, supernode in enumerate(circuit.supernodes):
+        strangers = [i for i in supernode.members if i not in known and i not in circuit.selected]
+        faults += [f"supernodes[{number}].members: {i} is not in the graph" for i in strangers]
+    faults += [f"node_labels: {i} is not in the graph" for i in circuit.node_labels if i not in known]
     for number, edge in enumerate(circuit.edges):
         for end, node_id in (("source", edge.source), ("destination", edge.destination)):
             if node_id[:1] != "g" and node_id not in known:
