@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from tracescribe.agents.baselines import BASELINES, TRIVIAL_BASELINES
 from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,12 +17,26 @@ if TYPE_CHECKING:
     from tracescribe.agents.llm.settings import LlmAgentSettings
     from tracescribe.agents.loop_settings import LoopSettings
     from tracescribe.agents.providers.settings import ProviderSettings
+    from tracescribe.agents.providers.spec import AgentSpec
+
+__all__ = [
+    "AGENTS",
+    "BASELINES",
+    "LLM",
+    "OFFLINE",
+    "TRIVIAL_BASELINES",
+    "AgentChoice",
+    "PreparedAgent",
+    "budget_with",
+    "make_agent",
+    "prepare_agent",
+    "price_for",
+]
 
 OFFLINE = "offline"
 LLM = "llm"
-BASELINES = ("random", "top-influence", "token-position")
 AGENTS = (OFFLINE, LLM, *BASELINES)
-"""Every agent that one word names; see `agents.providers.spec` for those that name a language model too."""
+"""Every agent that one word names; see `agents.providers.spec` for those that name a language model or a program too."""
 _UNNAMED = "(the first that the server lists)"
 
 
@@ -32,6 +47,7 @@ class AgentChoice:
     Attributes:
         spec: as `--agent` takes it.
         seed: of every random draw.
+        agent_env: names of environment variables that an agent from outside may see beside the few that it needs.
         max_rounds: rounds of revision.
         paraphrases: the prompt in other words, for the intervals of claims.
         style: `pipeline`, `one-shot` or `investigator`.
@@ -44,6 +60,7 @@ class AgentChoice:
 
     spec: str = OFFLINE
     seed: int = 0
+    agent_env: tuple[str, ...] = ()
     max_rounds: int | None = None
     paraphrases: tuple[str, ...] = ()
     style: str | None = None
@@ -90,18 +107,19 @@ class PreparedAgent:
 
 
 def make_agent(name: str, *, seed: int) -> DurableAgent:
-    """An agent that needs no language model.
+    """An agent that asks no language model, by any spec that names one.
 
     Raises:
-        InputError: no such agent, or one that needs a language model.
+        InputError: one that needs a language model.
+        AgentSpecError: no such agent.
     """
     from tracescribe.agents.loop_settings import LoopSettings
+    from tracescribe.agents.providers.spec import parse_agent_spec
 
-    if name == LLM:
+    spec = parse_agent_spec(name)
+    if spec.kind == LLM:
         raise InputError(f"agent {LLM!r} costs money on every case; it runs with 'tracescribe interpret --agent llm'")
-    if name not in AGENTS:
-        raise InputError(f"no agent {name!r}; choose one of {', '.join(AGENTS)}")
-    return _plain_agent(name, LoopSettings(seed=seed))
+    return _own_agent(spec, LoopSettings(seed=seed), ())
 
 
 def prepare_agent(choice: AgentChoice, *, max_usd: float | None, plan_only: bool = False) -> PreparedAgent:
@@ -127,8 +145,11 @@ def prepare_agent(choice: AgentChoice, *, max_usd: float | None, plan_only: bool
             raise InputError(
                 f"--agent {spec.kind} asks no language model, found {options}; choose another agent or leave out"
             )
-        return PreparedAgent(spec.kind, loop, None, lambda _: nullcontext(_plain_agent(spec.kind, loop)))
-    _refuse_twice_named(choice, spec.provider)
+        agent = _own_agent(spec, loop, choice.agent_env)
+        return PreparedAgent(agent.name, loop, None, lambda _: nullcontext(agent))
+    if choice.agent_env:
+        raise InputError("--agent-env names variables for exec: and python: agents alone; leave it out")
+    _refuse_twice_named(choice, spec)
     provider = spec.settings(
         provider=choice.provider,
         model=choice.model,
@@ -141,7 +162,7 @@ def prepare_agent(choice: AgentChoice, *, max_usd: float | None, plan_only: bool
     if not plan_only:
         provider = _reachable(provider)
     _require_price(provider, max_usd)
-    llm = _llm_settings(provider, choice)
+    llm = _llm_settings(provider, spec.style or choice.style, choice)
     return PreparedAgent(f"{LLM}:{provider.model or _UNNAMED}", loop, llm, lambda log: _llm_agent(llm, loop, log))
 
 
@@ -156,14 +177,22 @@ def budget_with(**given: float | None) -> Budget:
     return Budget.model_validate({name: limit for name, limit in given.items() if limit is not None})
 
 
-def _plain_agent(name: str, settings: LoopSettings) -> DurableAgent:
-    if name == OFFLINE:
+def _own_agent(spec: AgentSpec, settings: LoopSettings, environment: tuple[str, ...]) -> DurableAgent:
+    """An agent without a language model; one from outside is checked as far as that is possible without running it."""
+    if spec.kind == "exec" or spec.kind == "python":
+        from tracescribe.agents.external.agent import external_agent
+
+        return external_agent(spec, settings, environment=environment)
+    if environment:
+        raise InputError("--agent-env names variables for exec: and python: agents alone; leave it out")
+    assert spec.kind != "llm", "an agent that asks a language model is made where its settings are"
+    if spec.kind == "offline":
         from tracescribe.agents.offline import offline_agent
 
         return offline_agent(settings)
-    from tracescribe.agents.baselines import BaselineName, baseline_agent
+    from tracescribe.agents.baselines import baseline_agent
 
-    return baseline_agent(cast(BaselineName, name), settings)
+    return baseline_agent(spec.kind, settings)
 
 
 @contextmanager
@@ -185,16 +214,18 @@ def _loop_settings(choice: AgentChoice) -> LoopSettings:
     return LoopSettings(seed=choice.seed, experiments=ExperimentSettings(paraphrases=choice.paraphrases), **given)
 
 
-def _llm_settings(provider: ProviderSettings, choice: AgentChoice) -> LlmAgentSettings:
+def _llm_settings(provider: ProviderSettings, style: str | None, choice: AgentChoice) -> LlmAgentSettings:
     from tracescribe.agents.llm.settings import LlmAgentSettings
 
-    given: dict[str, Any] = {} if choice.style is None else {"style": choice.style}
+    given: dict[str, Any] = {} if style is None else {"style": style}
     return LlmAgentSettings(provider, judge_labels=choice.judge_labels, **given)
 
 
-def _refuse_twice_named(choice: AgentChoice, provider: str | None) -> None:
-    """A spec that names a language model leaves nothing for the older options to name."""
-    if provider is None:
+def _refuse_twice_named(choice: AgentChoice, spec: AgentSpec) -> None:
+    """A spec that names a language model or a style leaves nothing for the older options to name."""
+    if spec.style is not None and choice.style is not None:
+        raise InputError(f"--agent {spec.style}@... names its style already, found --style too; leave it out")
+    if spec.provider is None:
         return
     older = [option for option in ("--provider", "--llm-model", "--base-url") if option in choice.named()]
     if older:

@@ -32,11 +32,19 @@ class AgentEntry:
 
 
 _KEYS = "a key in the environment or the keyring, unless the server wants none"
+_WEIGHTS = "the model's weights"
+_SCAN = "the model's weights and a corpus scan"
+_PROGRAM = "the program; see docs/benchmark-agents.md"
 _ENTRIES = (
     AgentEntry("offline", "--agent", "rules over evidence and attribution; free, deterministic, the default"),
-    AgentEntry("random", "--agent", "baseline: features and claims drawn at random"),
-    AgentEntry("top-influence", "--agent", "baseline: the most influential features, each on its own"),
-    AgentEntry("token-position", "--agent", "baseline: features grouped by the token that they stand at"),
+    AgentEntry("random", "--agent", "baseline: features, groups, ranks and claims drawn at random"),
+    AgentEntry("influence", "--agent", "baseline: the features with the most influence, each on its own"),
+    AgentEntry("position", "--agent", "baseline: features grouped by the token that they stand at"),
+    AgentEntry("layer", "--agent", "baseline: features grouped by layer, late layers ranked first"),
+    AgentEntry("profiles", "--agent", "baseline: spectral clusters of attribution profiles, as ADAG makes them"),
+    AgentEntry("acdc", "--agent", "baseline: edges that ACDC keeps in the replacement model", _WEIGHTS),
+    AgentEntry("eap-ig", "--agent", "baseline: edges by EAP with integrated gradients, replacement model", _WEIGHTS),
+    AgentEntry("probe", "--agent", "baseline: linear probes for concepts of the corpus, and what writes them", _SCAN),
     AgentEntry("llm", "--agent", "the language model of --provider, --llm-model and --base-url", _KEYS),
     AgentEntry("openai:MODEL", "--agent", "a model of OpenAI, by Chat Completions", _KEYS),
     AgentEntry("openai-responses:MODEL", "--agent", "a model of OpenAI, by Responses", _KEYS),
@@ -48,6 +56,8 @@ _ENTRIES = (
         "a running server",
     ),
     AgentEntry("local:FOLDER", "--agent", "a Hugging Face model, loaded here", "memory for the model; safetensors"),
+    AgentEntry("exec:PATH [ARGUMENTS]", "--agent", "a program that reads a case and answers in JSON", _PROGRAM),
+    AgentEntry("python:MODULE:ATTRIBUTE", "--agent", "the same, a Python callable in a process of its own", _PROGRAM),
     AgentEntry("pipeline", "--style", "each step one structured question: label, group, claim, revise; the default"),
     AgentEntry("one-shot", "--style", "one question for the whole circuit, no look-ups: the honest baseline"),
     AgentEntry("investigator", "--style", "the model chooses what to look at and what to test, within the same tools"),

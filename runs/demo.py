@@ -12,7 +12,7 @@ from tracescribe.agents.case import InterpretationCase
 from tracescribe.evals.gold import GoldCircuit
 from tracescribe.evals.scores import Scores, score_report
 from tracescribe.runs import terminal
-from tracescribe.runs.agent_choice import BASELINES, OFFLINE, AgentChoice, make_agent, prepare_agent
+from tracescribe.runs.agent_choice import OFFLINE, TRIVIAL_BASELINES, AgentChoice, make_agent, prepare_agent
 from tracescribe.runs.gold_files import open_gold
 from tracescribe.runs.interpreting import Interpretation, InterpretRequest, run_interpretation
 from tracescribe.tracer.errors import WorkError
@@ -95,7 +95,7 @@ def _baseline_scores(found: Interpretation, gold: GoldCircuit, seed: int) -> dic
     """The baselines' scores on the graph of the demo: what a score is worth shows beside what chance gets."""
     case = InterpretationCase(case_id="case", graph=found.graph)
     scores: dict[str, Scores] = {}
-    for name in BASELINES:
+    for name in TRIVIAL_BASELINES:
         report = make_agent(name, seed=seed).interpret(case, found.toolbox, Budget())
         scores[name] = score_report(report, gold, found.graph)
     return scores

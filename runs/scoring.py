@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracescribe.runs import terminal
-from tracescribe.runs.agent_choice import BASELINES, OFFLINE, make_agent
+from tracescribe.runs.agent_choice import OFFLINE, TRIVIAL_BASELINES, make_agent
 from tracescribe.runs.gold_files import open_gold
 from tracescribe.runs.loading import choose_threads
 from tracescribe.runs.workspace import DEFAULT_WORKSPACE, prepare_folder
@@ -138,7 +138,7 @@ def run_oracle(run: OracleRun) -> OracleOutcome:
         OutputError: the folder cannot be written to; found out before any work.
     """
     folder = prepare_folder(run.out or DEFAULT_WORKSPACE / "oracle")
-    agents = [make_agent(name, seed=run.seed) for name in run.agents or (OFFLINE, *BASELINES)]
+    agents = [make_agent(name, seed=run.seed) for name in run.agents or (OFFLINE, *TRIVIAL_BASELINES)]
     from tracescribe.agents.toolbox import load_toolbox
     from tracescribe.evals.benchmark.leaderboard import make_leaderboard
     from tracescribe.evals.benchmark.running import BenchSettings, run_bench

@@ -1,19 +1,26 @@
-"""`--agent` in one word: which agent, and which language model it asks.
+"""`--agent` in one word: which agent, how it works, and which language model or program it asks.
 
-offline | random | top-influence | token-position        no language model
+offline                                                  no language model
+random | influence | position | layer | profiles         baselines on the graph
+acdc | eap-ig | probe                                    baselines that run the model
 llm                                                      the language model of the other options or the environment
 openai:MODEL                                             OpenAI, Chat Completions
 openai-responses:MODEL                                   OpenAI, Responses
 anthropic:MODEL                                          Anthropic, Messages
 openai-compatible:URL[#MODEL]                            any server of that wire format
 local:FOLDER_OR_HUB_ID                                   a Hugging Face model in this process
+exec:PATH [ARGUMENTS]                                    a program that speaks JSON (`agents.external`)
+python:MODULE:ATTRIBUTE                                  a Python callable, in a process of its own
+
+`STYLE@SPEC` fixes the style in which a language model works, as in `one-shot@openai:MODEL`.
 """
 
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from tracescribe.agents.claims import Frozen
 from tracescribe.agents.providers.completion import ProviderName
@@ -21,35 +28,51 @@ from tracescribe.agents.providers.errors import AgentSpecError
 from tracescribe.agents.providers.secrets import checked_url
 from tracescribe.agents.providers.settings import ProviderSettings
 
-AgentKind = Literal["offline", "random", "top-influence", "token-position", "llm"]
-PLAIN: tuple[AgentKind, ...] = ("offline", "random", "top-influence", "token-position", "llm")
+PlainKind = Literal["offline", "random", "influence", "position", "layer", "profiles", "acdc", "eap-ig", "probe", "llm"]
+ExternalKind = Literal["exec", "python"]
+AgentKind = Literal[PlainKind, ExternalKind]
+StyleName = Literal["one-shot", "pipeline", "investigator"]
+PLAIN: tuple[PlainKind, ...] = get_args(PlainKind)
 """Agents that are named by one word."""
-PREFIXES = ("openai", "openai-responses", "anthropic", "openai-compatible", "local")
+EXTERNAL: tuple[ExternalKind, ...] = get_args(ExternalKind)
+"""Words before the colon of agents from outside."""
+PREFIXES = ("openai", "openai-responses", "anthropic", "openai-compatible", "local", *EXTERNAL)
 """Words before the colon."""
+RENAMED: Mapping[str, PlainKind] = {"top-influence": "influence", "token-position": "position"}
+"""Names of earlier versions, and what they are now."""
+_STYLES: tuple[StyleName, ...] = get_args(StyleName)
 _WANTED = {
     "openai": "a model, as in openai:gpt-5-mini",
     "openai-responses": "a model, as in openai-responses:gpt-5-mini",
     "anthropic": "a model, as in anthropic:claude-haiku-4-5",
     "openai-compatible": "a base URL, as in openai-compatible:http://localhost:8000/v1#MODEL",
     "local": "a folder or a hub id, as in local:org/name",
+    "exec": "a program, as in exec:./my_agent.py",
+    "python": "a module and a callable in it, as in python:my_agent:interpret",
 }
 _MAX_SHOWN = 60
 
 
 class AgentSpec(Frozen):
-    """Which agent, and which language model it asks.
+    """Which agent, and which language model or program it asks.
 
     Attributes:
         kind: `llm` for every agent that asks a language model.
         provider: its wire format; None leaves it to other options or the environment.
         model: its name; None asks the server, or leaves it to other options or the environment.
         base_url: None for the provider's own server.
+        style: in which a language model works; None leaves it to other options.
+        command: of an `exec` agent, the program and its arguments.
+        entry: of a `python` agent, module and attribute.
     """
 
     kind: AgentKind
     provider: ProviderName | None = None
     model: str | None = None
     base_url: str | None = None
+    style: StyleName | None = None
+    command: tuple[str, ...] = ()
+    entry: tuple[str, str] | None = None
 
     def settings(self, *, environment: Mapping[str, str] | None = None, **given: object) -> ProviderSettings:
         """Provider settings of an `llm` agent.
@@ -75,9 +98,26 @@ def parse_agent_spec(text: str) -> AgentSpec:
     """What an agent spec stands for.
 
     Raises:
-        AgentSpecError: no such agent or provider (the nearest names are told), or a part that is missing.
+        AgentSpecError: no such agent, provider or style (the nearest names are told), or a part that is missing.
         ProviderSetupError: a base URL that cannot be used.
     """
+    head, at, rest = text.partition("@")
+    if at and head in _STYLES:
+        spec = _unstyled(rest)
+        if spec.kind != "llm":
+            raise AgentSpecError(
+                f"agent {spec.kind!r} asks no language model, so it has no style {head!r}; leave it out"
+            )
+        return spec.model_copy(update={"style": head})
+    if at and ":" not in head:
+        shown = head if len(head) <= _MAX_SHOWN else f"{head[:_MAX_SHOWN]}..."
+        raise AgentSpecError(
+            f"no agent style {shown!r}; choose one of {', '.join(_STYLES)}, as in one-shot@openai:MODEL"
+        )
+    return _unstyled(text)
+
+
+def _unstyled(text: str) -> AgentSpec:
     for kind in PLAIN:
         if text == kind:
             return AgentSpec(kind=kind)
@@ -96,8 +136,33 @@ def parse_agent_spec(text: str) -> AgentSpec:
             return AgentSpec(kind="llm", provider="openai", base_url=checked_url(address), model=model or None)
         case "openai" | "openai-responses" | "anthropic" | "local":
             return AgentSpec(kind="llm", provider=prefix, model=rest)
+        case "exec":
+            return AgentSpec(kind="exec", command=_command(rest))
+        case "python":
+            return AgentSpec(kind="python", entry=_entry(rest))
         case _:
             raise AssertionError(prefix)
+
+
+def _command(text: str) -> tuple[str, ...]:
+    """A program and its arguments, quoted as in a POSIX shell; no shell ever reads them."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise AgentSpecError(
+            f"agent 'exec' has a command with a quotation mark that is never closed: {error}"
+        ) from None
+    if not words or not words[0]:
+        raise AgentSpecError(f"agent 'exec' needs {_WANTED['exec']}")
+    return words
+
+
+def _entry(text: str) -> tuple[str, str]:
+    module, colon, attribute = text.partition(":")
+    named = [module.split("."), attribute.split(".")]
+    if not colon or not all(part.isidentifier() for parts in named for part in parts):
+        raise AgentSpecError(f"agent 'python' needs {_WANTED['python']}")
+    return module, attribute
 
 
 def _unknown(text: str, prefix: str, has_colon: bool) -> str:
@@ -106,6 +171,8 @@ def _unknown(text: str, prefix: str, has_colon: bool) -> str:
     choices = (*PLAIN, *(f"{name}:..." for name in PREFIXES))
     if not has_colon and text in PREFIXES:
         return f"agent {text!r} needs {_WANTED[text]}"
+    if not has_colon and text in RENAMED:
+        return f"agent {text!r} is called {RENAMED[text]!r} now"
     near = difflib.get_close_matches(prefix.lower(), (*PLAIN, *PREFIXES), n=2, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return f"no agent {shown!r}{hint}; choose one of {', '.join(choices)}"

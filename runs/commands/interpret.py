@@ -40,14 +40,19 @@ def interpret(
     agent: Annotated[
         str,
         typer.Option(
-            help="Who proposes labels, groups and claims: offline, random, top-influence, token-position; or a language "
-            "model: openai:MODEL, openai-responses:MODEL, anthropic:MODEL, openai-compatible:URL[#MODEL], "
-            "local:FOLDER, or llm with the options below. Testing and judging are the same for all."
+            help="Who proposes labels, groups and claims: offline; a baseline (random, influence, position, layer, "
+            "profiles, acdc, eap-ig, probe); a language model (openai:MODEL, openai-responses:MODEL, anthropic:MODEL, "
+            "openai-compatible:URL[#MODEL], local:FOLDER, or llm with the options below), STYLE@ before it to fix its "
+            "style; or a program of your own (exec:PATH, python:MODULE:ATTRIBUTE). Testing and judging are the same for all."
         ),
     ] = "offline",
     style: Annotated[
         Literal["pipeline", "one-shot", "investigator"] | None,
         typer.Option(help="How a language model works: see 'tracescribe agents list'. Without it: pipeline."),
+    ] = None,
+    agent_env: Annotated[
+        list[str] | None,
+        typer.Option(help="exec: and python: agents: an environment variable that they may see. May be repeated."),
     ] = None,
     model: Model = EMBEDDED,
     transcoders: Transcoders = EMBEDDED,
@@ -146,6 +151,7 @@ def interpret(
     choice = AgentChoice(
         spec=agent,
         seed=seed,
+        agent_env=tuple(agent_env or ()),
         max_rounds=max_rounds,
         paraphrases=tuple(paraphrase or ()),
         style=style,

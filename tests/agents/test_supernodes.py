@@ -6,20 +6,17 @@ import numpy as np
 import pytest
 
 from tests.agents.conftest import DALLAS
-from tracescribe.agents.baselines import BASELINES, BaselineName, baseline_agent
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.agents.claims import FeatureAt, SwapClaim
+from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Supernode
 from tracescribe.agents.grouping.circuit_edges import circuit_edges
 from tracescribe.agents.grouping.graph_facts import graph_facts
 from tracescribe.agents.grouping.supernodes import combining_share, group_features
-from tracescribe.agents.loop import LoopSettings
 from tracescribe.agents.offline import OfflineProposer, by_feature
-from tracescribe.agents.report import CircuitReport, validate_report
+from tracescribe.agents.report import CircuitReport
 from tracescribe.agents.survey import make_survey
 from tracescribe.agents.testing.donors import DonorSettings, find_donors
-from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
 
@@ -87,18 +84,3 @@ def test_donors_change_only_what_feeds_the_supernode(embedded_toolbox: Toolbox, 
         assert {f.position for f in donor.features} == {city}
         assert not {f.ref for f in donor.features} & {m.ref for m in texas.members}
     assert find_donors(tools, facts, texas, DonorSettings()) == donors
-
-
-@pytest.mark.parametrize("name", BASELINES)
-def test_baselines_run_the_same_loop(embedded_toolbox: Toolbox, name: BaselineName) -> None:
-    settings = LoopSettings(experiments=ExperimentSettings(n_controls=50))
-    case = InterpretationCase("x", prompt=DALLAS)
-    report = baseline_agent(name, settings).interpret(case, embedded_toolbox, Budget())
-    validate_report(report)
-    assert report.provenance.agent == name and report.tested and report.claims
-    assert {s.role for s in report.supernodes} == {"other"}
-    if name == "top-influence":
-        assert all(len(s.members) == 1 for s in report.supernodes)
-    if name == "token-position":
-        assert all(len({m.position for m in s.members}) == 1 for s in report.supernodes)
-        assert any(isinstance(c, SwapClaim) for c in report.claims)

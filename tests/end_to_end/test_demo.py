@@ -71,7 +71,7 @@ def test_json_tells_paths_verdicts_and_scores(demo: tuple[dict[str, Any], str, P
     assert told["verdicts"]["untested"] < told["verdicts"]["supported"]
     assert told["answer"].strip() == "Austin"
     assert told["failures"] == []
-    assert set(told["baselines"]) == {"random", "top-influence", "token-position"}
+    assert set(told["baselines"]) == {"random", "influence", "position"}
     scored = {name: value for name, value in told["scores"].items() if value is not None}
     assert len(scored) >= 5
     assert all(0 <= value <= 1 for value in scored.values())

@@ -53,7 +53,7 @@ class Broken:
     ) -> CircuitReport:
         if self.only in (case.prompt or ""):
             raise self.error
-        return baseline_agent("top-influence").interpret(case, toolbox, budget, progress)
+        return baseline_agent("influence").interpret(case, toolbox, budget, progress)
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Elsewhere:
         self, case: InterpretationCase, toolbox: Toolbox, budget: Budget, progress: Progress = no_progress
     ) -> CircuitReport:
         other = InterpretationCase(case_id="other", prompt="2 + 3 =")
-        return baseline_agent("top-influence").interpret(other, toolbox, budget, progress)
+        return baseline_agent("influence").interpret(other, toolbox, budget, progress)
 
 
 @pytest.fixture(scope="module")
 def bench(toolbox: Toolbox, oracle_gold: GoldSet, tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchResult, Path]:
     agents: list[InterpretationAgent] = [
-        baseline_agent("top-influence"),
+        baseline_agent("influence"),
         baseline_agent("random"),
         Broken("broken", RuntimeError("lost the thread"), "sport"),
     ]
@@ -111,7 +111,7 @@ def test_influence_beats_chance(bench: tuple[BenchResult, Path]) -> None:
     result, _ = bench
     top, chance = (
         next(row for row in make_leaderboard(result).rows if row.agent == agent)
-        for agent in ("top-influence", "random")
+        for agent in ("influence", "random")
     )
     assert top.averages["selection.auc"] is not None and chance.averages["selection.auc"] is not None
     assert top.averages["selection.auc"].value > chance.averages["selection.auc"].value
@@ -120,7 +120,7 @@ def test_influence_beats_chance(bench: tuple[BenchResult, Path]) -> None:
 def test_tables(bench: tuple[BenchResult, Path]) -> None:
     board = make_leaderboard(bench[0])
     document = json.loads(json.dumps(board.to_json()))
-    assert [row["agent"] for row in document["agents"]] == ["top-influence", "random", "broken"]
+    assert [row["agent"] for row in document["agents"]] == ["influence", "random", "broken"]
     assert {metric["name"] for metric in document["metrics"]} == {metric.name for metric in METRICS}
     assert set(document["families"]["random"]) == {"states", "people"}
     lines = board.to_markdown().splitlines()
@@ -138,7 +138,7 @@ def test_tables(bench: tuple[BenchResult, Path]) -> None:
 
 def test_a_second_run_computes_nothing(bench: tuple[BenchResult, Path], toolbox: Toolbox, oracle_gold: GoldSet) -> None:
     first, out = bench
-    agents = [baseline_agent("top-influence"), baseline_agent("random")]
+    agents = [baseline_agent("influence"), baseline_agent("random")]
     found: list[bool] = []
     settings = BenchSettings(tasks=("states", "people"), limit=2, budget=QUICK)
     again = run_bench(
@@ -229,7 +229,7 @@ from tracescribe.agents.toolbox import load_toolbox
 from tracescribe.evals.benchmark.running import BenchSettings, run_bench
 from tracescribe.evals.oracle.building import load_oracle_gold
 settings = BenchSettings(tasks=("states",), limit=5, budget=Budget(experiments=0))
-run_bench([baseline_agent("top-influence")], load_oracle_gold().circuits, load_toolbox(), Path(sys.argv[1]), settings,
+run_bench([baseline_agent("influence")], load_oracle_gold().circuits, load_toolbox(), Path(sys.argv[1]), settings,
           lambda done, total, result, reused: print(done, reused, flush=True))
 """
 
@@ -243,14 +243,14 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(toolbox: Toolbox, oracle_
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
-    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("top-influence/*[0-9].json")}
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("influence/*[0-9].json")}
     assert 2 <= len(finished) < 5
     for path in finished:
         CaseResult.model_validate_json(path.read_text())
 
     settings, found = BenchSettings(tasks=("states",), limit=5, budget=QUICK), list[bool]()
     result = run_bench(
-        [baseline_agent("top-influence")],
+        [baseline_agent("influence")],
         oracle_gold.circuits,
         toolbox,
         tmp_path,
@@ -259,4 +259,4 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(toolbox: Toolbox, oracle_
     )
     assert found == [True] * len(finished) + [False] * (5 - len(finished))
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    assert [case.status for case in result.results["top-influence"]] == ["scored"] * 5
+    assert [case.status for case in result.results["influence"]] == ["scored"] * 5
