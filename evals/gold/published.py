@@ -163,12 +163,15 @@ def _tags(found: _Document) -> tuple[str, ...]:
     return (*kind, *(flag for flag in _FLAG_TAGS if found.flags.get(flag)))
 
 
+def output_token(label: str) -> str:
+    """The token that an output's label tells (`Output " Austin" (p=0.450)`), or the label itself."""
+    told = _OUTPUT.fullmatch(label)
+    return told["token"] if told else label
+
+
 def _target(one: _Target) -> GoldTarget:
-    told = _OUTPUT.fullmatch(one.text)
     known = one.prob is not None and 0 <= one.prob <= 1
-    return GoldTarget(
-        node_id=one.node_id, token=told["token"] if told else one.text, probability=one.prob if known else None
-    )
+    return GoldTarget(node_id=one.node_id, token=output_token(one.text), probability=one.prob if known else None)
 
 
 def _supernode(number: int, group: _Group) -> GoldSupernode:
