@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracescribe.agents.findings import FeatureLabel, Role
 from tracescribe.agents.grouping.graph_facts import GraphFacts, Labels
-from tracescribe.agents.labelling.labels import MIXED
+from tracescribe.agents.labelling.labels import MIXED, LabelSettings
 from tracescribe.agents.labelling.predicates import holds
+from tracescribe.agents.labelling.triggers import read_firing
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureNode
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
+    from tracescribe.agents.labelling.corpus_facts import CorpusFacts
 
 UNSCORED = 0.5
 """Weight of a label without a detection score when members vote on a name: between a bad and a good one."""
 SAME_THING = 4
 """Most words that a feature may be about to say and still be taken to say one thing (12, twelve); more are a class."""
+FULL_SHARE = 0.75
+"""Share of its largest activation in the corpus from which a feature fires fully; what it fires on by the way is weaker."""
 SHARED_NEIGHBOURS = 0.5
 """Share of a word's neighbours that must be neighbours of a concept's triggers for the word to belong to it."""
 
@@ -81,9 +85,7 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
     if label is None:
         return None
     if label.text.startswith(MIXED):
-        # a bad detector may still be about the one word it was ever seen on, say when that word is met again
-        word = label.text.removeprefix(MIXED)
-        return word if word == facts.graph.tokens[node.position].strip() else None
+        return _mixed_here(tools, facts, node, label)
     if label.predicate is None:
         return label.text if tools.store is not None else None
     tokens = [token.strip() for token in facts.graph.tokens]
@@ -96,16 +98,59 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
     if label.predicate.on == "token" and concept:
         if label.text == here or belongs(tools, label.text, label.predicate.words, here):
             return label.text
+        if fires_fully(tools, facts, node):
+            return label.text
     elif met and label.predicate.on == "previous":
         return label.text
     if not met:
-        return None
+        corpus, on = tools.corpus, label.predicate.on
+        seen = seen_with(corpus, node, on, here) if corpus is not None and on != "previous" else ()
+        return None if not seen else here if on == "next" else " / ".join(seen[:3])
     if label.predicate.on == "next":
         others = [word for word in label.predicate.words if word != here]
         # without 'say', which is the name of what acts on the answer itself
         return here if len(label.predicate.words) <= SAME_THING else " / ".join([here, *others[:2]])
     others = [word for word in label.predicate.words if word != here and stand_alike(tools, word, here)]
     return " / ".join([here, *others[:2]])
+
+
+def _mixed_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: FeatureLabel) -> str | None:
+    """What a bad detector is about here: the one word it was ever seen on, met again, or one of the few that follow it.
+
+    A feature that fires nowhere but where the model is about to say five is about five, though the model is about to say
+    five after many other words as well, mostly without being sure.
+    """
+    word = label.text.removeprefix(MIXED)
+    if word == facts.graph.tokens[node.position].strip():
+        return word
+    corpus, following = tools.corpus, tools.next_tokens()
+    if corpus is None or label.predicate is None or label.predicate.on != "next" or not following:
+        return None
+    here = following[node.position]
+    return here if seen_with(corpus, node, "next", here) else None
+
+
+def seen_with(corpus: CorpusFacts, node: FeatureNode, on: Literal["token", "next"], word: str) -> tuple[str, ...]:
+    """The few words that a feature was seen to fire on (or before), the given one first; empty if it is not among them.
+
+    A predicate keeps the words that tell best where the feature fires, and may leave out one that it fires on as well: a
+    rare spelling, the other way to write a number.
+    """
+    store = corpus.store
+    firing = read_firing(store, store.dense(node.ref), LabelSettings().strong_share)
+    ids = (firing.token if on == "token" else firing.following)[firing.fires]
+    seen = {store.token_texts[int(i)] for i in np.unique(ids)}
+    return (word, *sorted(seen - {word})) if word in seen and len(seen) <= SAME_THING else ()
+
+
+def fires_fully(tools: CaseTools, facts: GraphFacts, node: FeatureNode) -> bool:
+    """Whether a feature fires here as strongly as where it is known to fire: then for the same reason, whatever the word."""
+    corpus = tools.corpus
+    if corpus is None:
+        return False
+    most = float(corpus.store.dense(node.ref)[corpus.labelling].max(initial=0.0))
+    here = float(facts.graph.nodes.activation[facts.graph.node_of_feature[node]])
+    return most > 0 and here >= FULL_SHARE * most
 
 
 def belongs(tools: CaseTools, concept: str, triggers: Sequence[str], word: str) -> bool:

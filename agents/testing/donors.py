@@ -54,8 +54,10 @@ class DonorSettings:
         return asdict(self)
 
 
-LAST_TIER = 2
+SEVERAL_WORDS_TIER = 2
 """Number of the tier whose candidates differ in several words."""
+PHRASE_TIER = 3
+"""Number of the tier whose candidates differ in neighbouring words, too: in both words of a name."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def find_donors(
     at_the_end = any(node.position == facts.final_position for node in members)
     tiers = candidate_tiers(store, facts, members, settings, tools.rng("donors", _key(members)))
     for number, tier in enumerate(tiers):
-        if number == LAST_TIER and at_the_end and donors:
+        if donors and (number == PHRASE_TIER or (number == SEVERAL_WORDS_TIER and at_the_end)):
             break
         told = [(text, ids) for ids in tier if (text := readable(tools, ids)) is not None]
         for prediction, (_, ids) in zip(tools.predict([text for text, _ in told]), told, strict=True):
@@ -166,7 +168,8 @@ def candidate_tiers(
     First corpus sentences that differ in one word that feeds the supernode; then the prompt with one such word replaced,
     the most familiar combinations first; then corpus sentences that differ in several such words. The last kind is kept
     from supernodes at the last position unless nothing else is left: what two words change there seldom passes through
-    one supernode alone.
+    one supernode alone. Last of all, and only for want of others, corpus sentences that also differ beside such words: what
+    stands for a name of two words may be fed by one of them, and no corpus has every pair of names.
     """
     prompt = np.asarray(facts.graph.token_ids, dtype=np.int64)
     sources = source_positions(facts, members, settings.source_share)
@@ -180,6 +183,8 @@ def candidate_tiers(
     if any(node.position == facts.final_position for node in members):
         wide = source_positions(facts, members, settings.wide_source_share)
     yield _fresh(_shuffled(_natural(store, prompt, wide), rng), seen, settings.max_candidates)
+    phrase = sorted({p + step for p in sources for step in (-1, 0, 1)} & set(range(1, len(prompt))))
+    yield _fresh(_shuffled(_natural(store, prompt, phrase), rng), seen, settings.max_candidates)
 
 
 def _shuffled(pool: Sequence[IntArray], rng: np.random.Generator) -> list[IntArray]:
