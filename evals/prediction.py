@@ -7,13 +7,13 @@ every scorer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tracescribe.agents.claims import Claim, EdgeClaim, FeatureAt, NecessityClaim, SwapClaim
-from tracescribe.agents.findings import Outcome
+from tracescribe.agents.findings import Outcome, Verdict
 from tracescribe.evals.gold import GoldCircuit
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
 from tracescribe.tracer.prune import node_influence
@@ -50,10 +50,16 @@ class PredictedEdge:
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """A claim with the outcome that its report gives."""
+    """A claim with the outcome that its report gives.
+
+    Attributes:
+        probability: that the claim is true, as far as the report states one; None where it states none. For a supported
+            claim it is 1 - q: q is the share of false claims that the report expects among those at least as certain.
+    """
 
     claim: Claim
     outcome: Outcome
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +71,16 @@ class Prediction:
         importance: node id -> how much it matters, larger is more; nodes that are not ranked share the last place.
         edges: between supernodes.
         claims: with outcomes; only those that were judged.
+        node_labels: node id -> what the node stands for.
+        chosen: node ids of the answer where they are told apart from supernodes; None: the members of supernodes.
     """
 
     supernodes: tuple[PredictedSupernode, ...]
     importance: Mapping[str, float]
     edges: tuple[PredictedEdge, ...] = ()
     claims: tuple[JudgedClaim, ...] = ()
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    chosen: frozenset[str] | None = None
 
     @property
     def standing(self) -> tuple[PredictedSupernode, ...]:
@@ -79,8 +89,19 @@ class Prediction:
 
     @property
     def selected(self) -> frozenset[str]:
-        """Node ids that are in a standing supernode."""
+        """Node ids of the answer: those in a standing supernode, unless they are told apart from supernodes."""
+        if self.chosen is not None:
+            return self.chosen
         return frozenset(node_id for supernode in self.standing for node_id in supernode.members)
+
+    def as_json(self) -> dict[str, object]:
+        """The answer in the layout of predictions files (see `evals.predictions_file`); claims and edges are not in it."""
+        return {
+            "selected": sorted(self.selected),
+            "scores": {node: float(score) for node, score in sorted(self.importance.items())},
+            "groups": [{"label": s.label, "members": list(s.members)} for s in self.standing],
+            "labels": dict(sorted(self.node_labels.items())),
+        }
 
 
 def feature_node_ids(graph: AttributionGraph) -> tuple[str, ...]:
@@ -100,13 +121,33 @@ def prediction_of_report(report: CircuitReport, graph: AttributionGraph) -> Pred
         PredictedSupernode(s.supernode_id, s.label, s.role, tuple(m.node_id for m in s.members), s.rejected)
         for s in report.supernodes
     )
-    outcomes: dict[str, Outcome] = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
+    verdicts = {verdict.claim_id: verdict for verdict in report.verdicts}
     return Prediction(
         supernodes=supernodes,
         importance=_importance(report, supernodes, graph),
         edges=tuple(PredictedEdge(e.source, e.destination, 1 if e.weight > 0 else -1) for e in report.edges),
-        claims=tuple(JudgedClaim(claim, outcomes[claim.claim_id]) for claim in report.claims),
+        claims=tuple(_judged(claim, verdicts[claim.claim_id]) for claim in report.claims),
+        node_labels=_node_labels(report, graph),
     )
+
+
+def _judged(claim: Claim, verdict: Verdict) -> JudgedClaim:
+    stated = None if verdict.outcome != "supported" or verdict.q_value is None else 1.0 - verdict.q_value
+    return JudgedClaim(claim, verdict.outcome, stated)
+
+
+def _node_labels(report: CircuitReport, graph: AttributionGraph) -> dict[str, str]:
+    """Label of each feature node: its own, else the name of the first standing supernode that it is in."""
+    own = {(label.layer, label.feature): label.text for label in report.labels if label.text.strip()}
+    found: dict[str, str] = {}
+    for node, index in graph.node_of_feature.items():
+        if (node.layer, node.feature) in own:
+            found[graph.node_ids[index]] = own[node.layer, node.feature]
+    for supernode in report.supernodes:
+        for member in supernode.members:
+            if not supernode.rejected and supernode.label.strip():
+                found.setdefault(member.node_id, supernode.label)
+    return found
 
 
 def _importance(
@@ -185,5 +226,7 @@ def prediction_of_gold(gold: GoldCircuit) -> Prediction:
         supernodes=supernodes,
         importance=dict(zip(gold.selected, falling.tolist(), strict=False)),
         edges=edges,
-        claims=tuple(JudgedClaim(claim, "supported") for claim in _gold_claims(gold)),
+        claims=tuple(JudgedClaim(claim, "supported", 1.0) for claim in _gold_claims(gold)),
+        node_labels={node: accepted[0] for node, accepted in gold.node_labels.items() if accepted},
+        chosen=frozenset(gold.selected),
     )

@@ -13,16 +13,21 @@ is true and features could have shown it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from tracescribe.agents.claims import Claim, EdgeClaim, NecessityClaim, SwapClaim
+from tracescribe.agents.findings import Outcome
 from tracescribe.evals.gold import GoldCircuit
-from tracescribe.evals.matching import Matching
+from tracescribe.evals.gold.parts import GoldTrap
+from tracescribe.evals.matching import MAJORITY, Matching, match_supernodes
 from tracescribe.evals.prediction import Prediction
-from tracescribe.evals.scorers.metric import Metric, Tally
+from tracescribe.evals.scorers.labels import names_exactly
+from tracescribe.evals.scorers.metric import NOTHING, Metric, Tally, harmonic
 
 METRICS = (
     Metric("causal.precision", "causal precision", "every supported claim is true", "pooled", headline=True),
     Metric("causal.recall", "effects found", "every known effect has a supported claim", "pooled", headline=True),
+    Metric("causal.f1", "causal F1", "harmonic mean of both, case by case"),
     Metric(
         "causal.false_discoveries", "false discoveries", "no supported claim is false", "pooled", higher_is_better=False
     ),
@@ -35,6 +40,13 @@ METRICS = (
         higher_is_better=False,
     ),
     Metric("causal.decidable", "decidable", "gold can tell of every supported necessity, swap and edge", "pooled"),
+    Metric(
+        "causal.trapped",
+        "trapped",
+        "the tempting wrong concept is told wherever there is one",
+        "pooled",
+        higher_is_better=False,
+    ),
 )
 _JUDGED = (NecessityClaim, SwapClaim, EdgeClaim)
 """Kinds of claims that gold speaks about."""
@@ -53,11 +65,35 @@ def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) 
     return {
         "causal.precision": Tally(right, len(decided)),
         "causal.recall": Tally(len(known & found), len(known)),
+        "causal.f1": _f1(right, len(decided), len(known & found), len(known)),
         "causal.false_discoveries": Tally(len(decided) - right, len(decided)),
         "causal.swap_precision": Tally(sum(swaps), len(swaps)),
         "causal.wrongly_refuted": Tally(shown.count("refuted"), len(shown)),
         "causal.decidable": Tally(len(decided), sum(isinstance(claim, _JUDGED) for claim, _ in supported)),
+        "causal.trapped": Tally(sum(_is_told(trap, prediction) for trap in gold.traps), len(gold.traps)),
     }
+
+
+def _is_told(trap: GoldTrap, prediction: Prediction) -> bool:
+    """Whether a report stands by the wrong concept: a supernode with its name, or a supported claim about its features."""
+    supported = {end for judged in prediction.claims if judged.outcome == "supported" for end in _ends(judged.claim)}
+    for supernode in prediction.supernodes:
+        shared = len(set(supernode.members) & set(trap.members))
+        if supernode.supernode_id in supported and shared > MAJORITY * len(supernode.members):
+            return True
+        if not supernode.rejected and names_exactly(supernode.label, trap):
+            return True
+    return False
+
+
+def _ends(claim: Claim) -> tuple[str, ...]:
+    match claim:
+        case NecessityClaim() | SwapClaim():
+            return (claim.supernode,)
+        case EdgeClaim():
+            return (claim.source, claim.destination)
+        case _:
+            return ()
 
 
 def claim_truth(claim: Claim, gold: GoldCircuit, matching: Matching) -> bool | None:
@@ -71,6 +107,29 @@ def claim_truth(claim: Claim, gold: GoldCircuit, matching: Matching) -> bool | N
             return _edge_truth(claim, gold, matching)
         case _:
             return None
+
+
+def confusion(prediction: Prediction, gold: GoldCircuit) -> dict[str, dict[str, int]]:
+    """How many claims there are by outcome and by truth (`true`, `false`, `unknown`), of the kinds that gold speaks about.
+
+    Empty where the gold circuit cannot score claims.
+    """
+    if "causal" not in gold.can_score:
+        return {}
+    matching = match_supernodes(prediction, gold)
+    counts = {outcome: dict.fromkeys(("true", "false", "unknown"), 0) for outcome in get_args(Outcome)}
+    for judged in prediction.claims:
+        if isinstance(judged.claim, _JUDGED):
+            truth = claim_truth(judged.claim, gold, matching)
+            counts[judged.outcome]["unknown" if truth is None else "true" if truth else "false"] += 1
+    return counts
+
+
+def _f1(right: int, decided: int, found: int, known: int) -> Tally:
+    """Harmonic mean of precision and recall; it exists where there are effects to find, whatever was claimed."""
+    if not known:
+        return NOTHING
+    return Tally(harmonic(right / decided if decided else 0.0, found / known))
 
 
 def known_effects(gold: GoldCircuit) -> set[tuple[str, str]]:
@@ -137,25 +196,37 @@ def _false_of(supernode: str, matching: Matching) -> bool | None:
 
 
 def _edge_truth(claim: EdgeClaim, gold: GoldCircuit, matching: Matching) -> bool | None:
-    """An edge claim is about a total effect, so any path of gold edges with the right sign makes it true."""
+    """An edge claim is about a total effect, so any path of gold edges with the right sign makes it true.
+
+    Where the sign can only come of a path with an edge that gold is not sure of, gold cannot tell.
+    """
     source, destination = matching.owners.get(claim.source), matching.owners.get(claim.destination)
     if source is None or destination is None or source == destination or not gold.edges:
         return None
-    return claim.sign in _path_signs(gold, source, destination)
+    if claim.sign in _path_signs(_steps(gold, unsure=False), source, destination):
+        return True
+    return None if claim.sign in _path_signs(_steps(gold, unsure=True), source, destination) else False
 
 
-def _path_signs(gold: GoldCircuit, source: str, destination: str) -> set[int]:
-    """Signs of all paths between two supernodes; gold edges run from earlier to later, so there is no cycle."""
+def _steps(gold: GoldCircuit, unsure: bool) -> set[tuple[str, str, int]]:
+    """(source, destination, sign) of every edge; with `unsure` also of undecided ones, which may have either sign."""
+    steps = {(e.source, e.destination, int(e.sign)) for e in gold.edges if e.status == "asked"}
+    open_ends = [(e.source, e.destination) for e in gold.edges if e.status == "undecided"]
+    return steps | {(*ends, sign) for ends in open_ends for sign in (1, -1)} if unsure else steps
+
+
+def _path_signs(steps: set[tuple[str, str, int]], source: str, destination: str) -> set[int]:
+    """Signs of all paths between two supernodes."""
     signs: set[int] = set()
     frontier, seen = [(source, 1)], {(source, 1)}
     while frontier:
         name, sign = frontier.pop()
-        for edge in gold.edges:
-            step = (edge.destination, sign * edge.sign)
-            if edge.source != name or step in seen:
+        for start, end, direction in steps:
+            step = (end, sign * direction)
+            if start != name or step in seen:
                 continue
             seen.add(step)
             frontier.append(step)
-            if edge.destination == destination:
+            if end == destination:
                 signs.add(step[1])
     return signs

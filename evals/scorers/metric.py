@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+Bins = tuple[tuple[float, float, float], ...]
+"""Of each bin of stated probabilities: their sum, how many came true, how many there were."""
+
 
 class Tally(NamedTuple):
-    """A score as a fraction. A denominator of 0 means that there was nothing to score, which is not a score of 0."""
+    """A score as a fraction. A denominator of 0 means that there was nothing to score, which is not a score of 0.
+
+    Attributes:
+        bins: for scores that are averaged as `binned`; empty for all others.
+    """
 
     numerator: float
     denominator: float = 1.0
+    bins: Bins = ()
 
     @property
     def value(self) -> float | None:
@@ -31,7 +39,7 @@ class Metric:
         title: column head.
         meaning: one line for people: what 1 means.
         average: `mean` over cases of their values; `pooled`: sum of numerators over sum of denominators, for counts
-            that are too small within one case.
+            that are too small within one case; `binned`: bins summed over cases, then their gaps weighed by their size.
         headline: whether short tables show it.
         higher_is_better: False for error rates.
     """
@@ -39,6 +47,11 @@ class Metric:
     name: str
     title: str
     meaning: str
-    average: Literal["mean", "pooled"] = "mean"
+    average: Literal["mean", "pooled", "binned"] = "mean"
     headline: bool = False
     higher_is_better: bool = True
+
+
+def harmonic(precision: float, recall: float) -> float:
+    """The harmonic mean of two shares; 0 where both are 0."""
+    return 2.0 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -125,7 +125,7 @@ def test_an_independent_scorer_agrees(gold_folder: Path, other_scorer: ModuleTyp
             if value is not None:
                 assert value == pytest.approx(selection[name]), (path.stem, name)
         assert ours.value("grouping.ari") == pytest.approx(grouping["ari"]), path.stem
-        assert ours.value("grouping.placed") == pytest.approx(grouping["cover"]), path.stem
+        assert ours.value("grouping.cover") == pytest.approx(grouping["cover"]), path.stem
         compared += 1
     assert compared >= 10
 
@@ -137,7 +137,7 @@ def test_a_human_circuit_scores_itself_perfectly(gold_folder: Path) -> None:
     scores = score_prediction(prediction_of_gold(gold), gold, graph)
     for name in ("grouping.ari", "grouping.b3_f1", "grouping.supernode_f1", "selection.precision"):
         assert scores.value(name) == 1.0, name
-    assert scores.not_scored == ("labels", "causal", "edges")
+    assert scores.not_scored == ("labels", "node_labels", "causal", "edges")
 
 
 def test_groups_of_a_graph_alone_are_nearer_to_peoples_than_positions_are(

@@ -67,6 +67,7 @@ def test_every_answer_that_a_prompt_asks_for_has_a_schema() -> None:
     modules = [
         importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
     ]
+    modules.append(importlib.import_module("tracescribe.evals.scorers.label_judge"))  # asked in scoring alone
     defined = {name for module in modules for name in vars(module) if name.endswith(("Answer", "Answers", "Action"))}
     asked = {version.output_schema for version in list_prompts()} - {"none"}
     assert asked <= defined
