@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,8 @@ from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.report import CircuitReport
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
+from tracescribe.evals.benchmark.results import CaseCost, CaseFailure, CaseResult
+from tracescribe.evals.scorers.cost import score_cost
 from tracescribe.evals.stability import (
     AIM_FLIPS,
     AIM_JACCARD,
@@ -24,7 +27,8 @@ from tracescribe.evals.stability import (
     measure_stability,
     subject_of,
 )
-from tracescribe.tracer.errors import SettingError
+from tracescribe.evals.stability_scores import METRICS, score_passes, stability_of
+from tracescribe.tracer.errors import OutputError, SettingError
 
 PROMPTS = ("the capital of the state containing Dallas is", "the sport of Zinedine Zidane is")
 
@@ -140,3 +144,73 @@ def test_the_offline_agent_is_stable(toolbox: Toolbox, reports: dict[tuple[str |
     assert agent.subject_flips.n >= 15
     assert agent.subject_flips.count <= AIM_FLIPS * agent.subject_flips.n
     assert found.to_json()["agents"][0]["jaccard"] == agent.jaccard
+
+
+# -- as scores ---------------------------------------------------------------------------------------------------------
+
+
+def stored(folder: Path, report: CircuitReport | None, seed: int, **more: object) -> CaseResult:
+    """A result as the benchmark keeps it, its report in the folder."""
+    name = None if report is None else f"pass-{seed}.json"
+    if report is not None and name is not None:
+        (folder / name).write_text(report.model_dump_json(), encoding="utf-8")
+    fields: dict[str, object] = {
+        "agent": "offline",
+        "suite": "oracle",
+        "gold_id": "states-01",
+        "family": "states",
+        "seed": seed,
+        "specification": "x",
+        "status": "failed" if report is None else "scored",
+        "failure": CaseFailure(kind="crash", message="gone") if report is None else None,
+        "cost": CaseCost(seconds=1.0),
+        "report": name,
+    }
+    return CaseResult.model_validate(fields | more)
+
+
+def test_scores_of_passes_are_counted_by_hand(report: CircuitReport) -> None:
+    place = next(i for i, claim in enumerate(report.claims) if claim.kind == "necessity")
+    other = with_outcome(report, place, "refuted")
+    scores = score_passes([report, other, report], n_lost=1)
+    assert set(scores) == {metric.name for metric in METRICS}
+    assert scores["stability.jaccard"][:2] == (3.0, 3)
+    assert scores["stability.flips"][:2] == (1, len(report.claims))
+    assert scores["stability.partial"][:2] == (0, len(report.claims))
+    assert scores["stability.lost"][:2] == (1, 4)
+
+
+def test_one_pass_says_nothing_of_stability_and_is_no_score_of_1(report: CircuitReport) -> None:
+    scores = score_passes([report], n_lost=4)
+    assert scores["stability.jaccard"].value is None and scores["stability.flips"].value is None
+    assert scores["stability.lost"].value == 0.8
+
+
+def test_stability_comes_from_what_the_benchmark_has_stored(report: CircuitReport, tmp_path: Path) -> None:
+    results = [stored(tmp_path, report, seed) for seed in (0, 1)] + [stored(tmp_path, None, 2)]
+    once = stored(tmp_path, report, 7, gold_id="states-02")
+    found = stability_of([*results, once], tmp_path)
+    (scores,) = found["offline"]
+    assert scores.gold_id == "states-01" and scores.value("stability.jaccard") == 1.0
+    assert scores.value("stability.lost") == pytest.approx(1 / 3)
+    assert stability_of([once], tmp_path) == {}
+
+
+def test_a_report_outside_the_folder_is_not_read(report: CircuitReport, tmp_path: Path) -> None:
+    inside = tmp_path / "bench"
+    inside.mkdir()
+    kept = [stored(tmp_path, report, seed) for seed in (0, 1)]
+    results = [one.model_copy(update={"report": f"../{one.report}"}) for one in kept]
+    with pytest.raises(OutputError, match="outside the benchmark's folder"):
+        stability_of(results, inside)
+
+
+def test_money_that_nobody_knows_is_not_nothing() -> None:
+    assert score_cost(CaseCost(seconds=2.0, llm_calls=3, tokens=40))["cost.usd"].value is None
+    told = score_cost(CaseCost(seconds=2.0, llm_calls=3, tokens=40, usd=0.0))
+    assert {name: tally.value for name, tally in told.items()} == {
+        "cost.seconds": 2.0,
+        "cost.llm_calls": 3,
+        "cost.tokens": 40,
+        "cost.usd": 0.0,
+    }
