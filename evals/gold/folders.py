@@ -88,19 +88,28 @@ def read_gold_folder(folder: Path) -> GoldFolder:
     """
     folder = folder.expanduser()
     if folder.is_file():
-        return _checked(folder.parent, _read_file(folder, folder.parent), folder.stem)
+        return _checked(folder.parent, read_circuits(folder, folder.parent, must=True), folder.stem)
+    circuits = [circuit for path in files_of(folder) for circuit in read_circuits(path, folder)]
+    if not circuits:
+        raise GoldFormatError(
+            f"{folder}: no gold in it; expected {CIRCUITS}/*.json of the layout {PUBLISHED_SCHEMA}, or gold files"
+        )
+    return _checked(folder, circuits, folder.resolve().name)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Files of a folder that may hold gold, sorted.
+
+    Raises:
+        GoldFormatError: no such folder, or too many files.
+    """
     try:
         files = sorted(_files(folder))
     except OSError as error:
         raise GoldFormatError(f"cannot read gold folder {folder}: {error.strerror or error}; check the path") from error
     if len(files) > MAX_FILES:
         raise GoldFormatError(f"{folder}: {len(files)} files, at most {MAX_FILES} are looked at; split the folder")
-    circuits = [circuit for path in files for circuit in _read_file(path, folder, must=path.parent.name == CIRCUITS)]
-    if not circuits:
-        raise GoldFormatError(
-            f"{folder}: no gold in it; expected {CIRCUITS}/*.json of the layout {PUBLISHED_SCHEMA}, or gold files"
-        )
-    return _checked(folder, circuits, folder.resolve().name)
+    return files
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -125,23 +134,46 @@ def _checked(folder: Path, circuits: list[GoldCircuit], name: str) -> GoldFolder
     return GoldFolder(folder, name, tuple(circuits))
 
 
-def _read_file(path: Path, folder: Path, *, must: bool = True) -> list[GoldCircuit]:
-    """The circuits of one file; none where it is another document and need not be gold."""
+def read_circuits(path: Path, folder: Path, *, must: bool = False, checked: bool = True) -> list[GoldCircuit]:
+    """The circuits of one file; none where it is another document and need not be gold.
+
+    Args:
+        path: of the file.
+        folder: the gold's; paths of graphs become relative to it.
+        must: whether a document that is no gold is refused; in the folder of published circuits it always is.
+        checked: whether faults that types cannot express are refused too.
+
+    Raises:
+        GoldFormatError: an oversized or malformed file, or a link that leads out of the folder.
+    """
     inside(folder, path.relative_to(folder).as_posix(), str(path))
-    content = _content(path)
-    if _MARK in content:
-        gold = parse_gold(content.decode("utf-8", errors="replace"), str(path))
+    content = content_of(path)
+    if is_own(content):
+        gold = parse_gold(content.decode("utf-8", errors="replace"), str(path), checked=checked)
         return [_rebased(circuit, path.parent, folder) for circuit in gold.circuits]
-    if not must:
+    if not must and path.parent.name != CIRCUITS:
         return []
     return [published_circuit(_document(content, path), str(path))]
 
 
-def _content(path: Path) -> bytes:
+def is_own(content: bytes) -> bool:
+    """Whether a file's bytes call themselves gold of ours."""
+    return _MARK in content
+
+
+def content_of(path: Path) -> bytes:
+    """A gold file's bytes, unpacked where it is gzipped.
+
+    Raises:
+        GoldFormatError: it cannot be read, or is larger than is read.
+    """
     try:
-        return unpack(read_bytes(path, MAX_GOLD_BYTES), str(path))
+        content = unpack(read_bytes(path, MAX_GOLD_BYTES), str(path))
     except GraphFormatError as error:
         raise GoldFormatError(str(error).replace("graph file", "gold file", 1)) from error
+    if len(content) > MAX_GOLD_BYTES:
+        raise GoldFormatError(f"{path}: unpacks to {len(content)} bytes, the limit is {MAX_GOLD_BYTES}; split the set")
+    return content
 
 
 def _document(content: bytes, path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,13 +158,26 @@ def _of_saved(
 
 
 def _of_folder(found: GoldFolder, request: ImportRequest) -> tuple[Imported, ...]:
-    imported = []
-    for circuit in found.circuits:
-        path = graph_path(found.folder, circuit)
-        changes = {key: value for key in ("licence", "origin") if (value := getattr(request, key)) is not None}
-        circuit = circuit.model_copy(update={"source": circuit.source.model_copy(update=changes)})
-        imported.append(Imported(circuit, None if path is None else read_graph_file(path)))
-    return tuple(imported)
+    changes = {key: value for key in ("licence", "origin") if (value := getattr(request, key)) is not None}
+    circuits = tuple(
+        circuit.model_copy(update={"source": circuit.source.model_copy(update=changes)}) for circuit in found.circuits
+    )
+    return with_graphs(circuits, found.folder)
+
+
+def with_graphs(circuits: Iterable[GoldCircuit], folder: Path | None) -> tuple[Imported, ...]:
+    """Circuits with the graphs that they name.
+
+    Args:
+        circuits: gold.
+        folder: that the graphs' paths are relative to; None where no circuit names one.
+
+    Raises:
+        GoldFormatError: a graph's path leads out of the folder.
+        GraphFormatError: a graph that cannot be read.
+    """
+    paths = [(circuit, None if folder is None else graph_path(folder, circuit)) for circuit in circuits]
+    return tuple(Imported(circuit, None if path is None else read_graph_file(path)) for circuit, path in paths)
 
 
 def _of_report(path: Path, request: ImportRequest, graph: AttributionGraph | None) -> tuple[Imported, ...]:
