@@ -157,7 +157,7 @@ def score_report(
     Raises:
         GoldFormatError: the report is about another prompt or other weights, or the graph does not have gold's nodes.
     """
-    if report.tokens != gold.tokens:
+    if gold.tokens and report.tokens != gold.tokens:
         raise GoldFormatError(
             f"gold circuit {gold.gold_id} is of the prompt {gold.prompt!r}, the report of {report.prompt!r}; "
             "score a report against the gold of its own prompt"

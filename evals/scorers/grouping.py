@@ -145,15 +145,17 @@ def _placed(
 def _names(groups: Sequence[PredictedSupernode], gold: GoldCircuit) -> Tally:
     """Word F1 of each concept's name and the name of the group of highest Jaccard overlap, summed over concepts.
 
-    Of groups that overlap alike the better named one counts.
+    Of groups that overlap alike the better named one counts. A concept that people drew and that has no member counts too,
+    and nothing names it; one that a model has no feature for is not asked for.
     """
+    asked = gold.supernodes if gold.source.kind == "human" else gold.scorable_supernodes
     undecided = set(gold.undecided)
     members = [set(group.members) - undecided for group in groups]
     total = 0.0
-    for concept in gold.scorable_supernodes:
+    for concept in asked:
         wanted, best = set(concept.members), (0.0, 0.0)
         for group, of in zip(groups, members, strict=True):
             if wanted & of:
                 best = max(best, (len(wanted & of) / len(wanted | of), word_f1(concept.label, group.label)))
         total += best[1]
-    return Tally(total, len(gold.scorable_supernodes))
+    return Tally(total, len(asked))
