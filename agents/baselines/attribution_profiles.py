@@ -87,5 +87,7 @@ def clustered(likeness: NDArray[np.float64], most: int, starts: int, seed: int) 
     chosen = vectors[:, :k]
     norm = np.linalg.norm(chosen, axis=1, keepdims=True)
     points = np.divide(chosen, norm, out=np.zeros_like(chosen), where=norm > 1e-12)
-    found = KMeans(n_clusters=k, n_init=starts, random_state=seed).fit_predict(np.round(points, 9))
+    # scikit-learn declares n_init by its default alone, which is a word
+    means = KMeans(n_clusters=k, n_init=starts, random_state=seed)  # pyright: ignore[reportArgumentType]
+    found = means.fit_predict(np.round(points, 9))
     return np.asarray(found, dtype=np.int64)

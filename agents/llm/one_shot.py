@@ -15,7 +15,7 @@ from pydantic import Field
 from tracescribe.agents.agent import Findings, PoorLabel, Proposal, Revision
 from tracescribe.agents.claims import Claim, Frozen
 from tracescribe.agents.findings import FeatureLabel, Supernode
-from tracescribe.agents.llm.answers import ClaimAnswer, OneShotAnswer, SwapAnswer, WrittenSwapAnswer
+from tracescribe.agents.llm.answers import OneShotAnswer
 from tracescribe.agents.llm.base import LlmProposerBase
 from tracescribe.agents.llm.case_view import CaseView, Json, fitting, view_of
 from tracescribe.agents.llm.circuit_view import prompt_outputs, prompt_tokens
@@ -26,15 +26,15 @@ from tracescribe.agents.llm.feature_table import feature_row
 from tracescribe.agents.llm.groups import new_supernodes
 from tracescribe.agents.llm.ids import read_ref
 from tracescribe.agents.llm.memory import keep, recall
-from tracescribe.agents.llm.regrouping import members_of, renamed
+from tracescribe.agents.llm.regrouping import members_of
 from tracescribe.agents.llm.told import told
 from tracescribe.agents.llm.typed_claims import typed_claims
 from tracescribe.agents.llm.words import vocabulary_of
-from tracescribe.agents.report import StepFailure
+from tracescribe.agents.llm.written_swaps import claims_with_donors
 from tracescribe.agents.survey import Survey
 from tracescribe.prompts.library import render
 from tracescribe.prompts.template import RenderedPrompt
-from tracescribe.tracer.errors import BudgetExceededError, InputError, ProviderError
+from tracescribe.tracer.errors import BudgetExceededError, ProviderError
 from tracescribe.tracer.graph import FeatureNode, FeatureRef
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class OneShotProposer(LlmProposerBase):
         asked = recall(tools, _KEY, _Asked)
         if answer is None or asked is None:
             return Proposal()
-        claims, failures = self._with_donors(view, answer, supernodes, asked.ids)
+        claims, failures = claims_with_donors(view, answer.claims, supernodes, asked.ids, self.given.max_claims)
         known = known_of(view, labels, supernodes, DonorBook(tools, view.facts).pairs(supernodes))
         typed, dropped = typed_claims(view, claims, known, self.given.max_claims)
         return Proposal(typed, failures + dropped)
@@ -170,37 +170,6 @@ class OneShotProposer(LlmProposerBase):
             raise
         keep(view.tools, _KEY, _Asked(answer=answer))
         return answer
-
-    def _with_donors(
-        self, view: CaseView, answer: OneShotAnswer, supernodes: Sequence[Supernode], ids: dict[str, str]
-    ) -> tuple[list[ClaimAnswer], tuple[StepFailure, ...]]:
-        """The claims with our ids, and every donor prompt that can be used entered under an id of its own."""
-
-        def named(given: str) -> str:
-            # An id that was dropped must never fall to another supernode that happens to bear it with us.
-            return ids.get(given, f"{given[:20]} of the answer")
-
-        book = DonorBook(view.tools, view.facts)
-        by_id = {supernode.supernode_id: supernode for supernode in supernodes}
-        claims: list[ClaimAnswer] = []
-        faults: list[str] = []
-        for number, claim in enumerate(answer.claims[: self.given.max_claims], start=1):
-            if not isinstance(claim, WrittenSwapAnswer):
-                claims.append(renamed(claim, named))
-                continue
-            supernode = by_id.get(named(claim.supernode))
-            try:
-                if supernode is None:
-                    raise InputError(f"no supernode {claim.supernode[:20]!r}")
-                donor = book.written(supernode, claim.donor_prompt, view.survey.target_token)
-            except InputError as error:
-                faults.append(f"proposed claim {number} (swap) was dropped: {error}")
-                continue
-            claims.append(SwapAnswer(kind="swap", donor=book.add(supernode, donor)))
-        more = len(answer.claims) - self.given.max_claims
-        if more > 0:
-            faults.append(f"{more} claims beyond the {self.given.max_claims} asked for were dropped")
-        return claims, told("hypothesise", faults)
 
 
 def fitting_rows(view: CaseView, nodes: Sequence[FeatureNode], max_chars: int) -> list[Json]:
