@@ -64,6 +64,7 @@ class Scores(BaseModel):
         not_scored: scores that this gold circuit cannot give, by scorer name.
         overall_parts: names of the scores that `overall` is the mean of.
         label_judge: how far the judge of labels agrees with people; None where no judge was asked.
+        chance: of scores against shuffled gold, what is expected of them, by metric name (see `evals.permutation`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +76,7 @@ class Scores(BaseModel):
     not_scored: tuple[str, ...] = ()
     overall_parts: tuple[str, ...] = ()
     label_judge: JudgeAgreement | None = None
+    chance: dict[str, ScoreValue] = Field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
         """One score, or None where there was nothing to score."""
