@@ -1,0 +1,286 @@
+"""What the page shows of one suite: every number as text, every bar in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tracescribe.evals.benchmark.page.board import AgentRow, Board, Gap, MetricRow, SuiteBoard, Value
+from tracescribe.evals.benchmark.page.plots import N_MARKS, Bar, Point, Scale, Scatter, scatter
+
+NOTHING = "–"
+"""What stands where there was nothing to score."""
+SHADES = 5
+"""Steps by which cells of a table of counts are shaded."""
+OUTCOMES = ("supported", "refuted", "inconclusive", "untested")
+TRUTHS = ("true", "false", "unknown")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value in a table.
+
+    Attributes:
+        text: the value; `–` where there is none.
+        interval: in words; empty where there is none.
+        sort: what the column is sorted by; None comes last.
+        bar: on its table's scale; None where there is no value.
+    """
+
+    text: str
+    interval: str = ""
+    sort: float | None = None
+    bar: Bar | None = None
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """An agent on the board; `mark` is its shape and colour."""
+
+    agent: str
+    mark: int
+    cells: tuple[Cell, ...]
+    scored: int
+    failed: int
+    missing: int
+    seconds: Cell
+    tokens: Cell
+    usd: Cell
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """One task: a cell for every agent that has it."""
+
+    family: str
+    rows: tuple[tuple[str, int, Cell], ...]
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """Rows of one metric: by task, or by pair of agents.
+
+    Attributes:
+        zero: where 0 stands in the bars; None where it is the left end.
+    """
+
+    metric: MetricRow
+    groups: tuple[TaskGroup, ...] = ()
+    pairs: tuple[PairRow, ...] = ()
+    zero: float | None = None
+    power: str = ""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """One agent against another: the difference, what it means, and its p values."""
+
+    first: str
+    second: str
+    cell: Cell
+    says: str
+    p: str
+    corrected: str
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """An agent's score beside the same answers held against shuffled gold."""
+
+    agent: str
+    mark: int
+    score: Cell
+    control: Cell
+
+
+@dataclass(frozen=True)
+class ConfusionTable:
+    """Verdicts of one agent by what is true; a cell is (count, shade)."""
+
+    agent: str
+    rows: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
+
+
+@dataclass(frozen=True)
+class SuiteView:
+    """One suite on the page."""
+
+    name: str
+    circuits: int
+    heads: tuple[MetricRow, ...]
+    board: tuple[BoardRow, ...]
+    scatters: tuple[Scatter, ...]
+    tasks: tuple[MetricTable, ...]
+    comparisons: tuple[MetricTable, ...]
+    controls: tuple[tuple[MetricRow, tuple[ControlRow, ...]], ...]
+    confusions: tuple[ConfusionTable, ...]
+    stability: tuple[tuple[MetricRow, tuple[tuple[str, int, Cell], ...]], ...]
+
+
+def suite_view(board: Board, suite: SuiteBoard) -> SuiteView:
+    """Everything of one suite that comes from the leaderboard."""
+    heads = tuple(board.metric(name) for name in suite.main)
+    marks = {row.agent: place % N_MARKS for place, row in enumerate(suite.agents)}
+    return SuiteView(
+        name=suite.suite,
+        circuits=suite.circuits,
+        heads=heads,
+        board=tuple(_board_row(row, suite, marks[row.agent]) for row in suite.agents),
+        scatters=_scatters(suite, heads, marks),
+        tasks=tuple(table for metric in heads if (table := _tasks(suite, metric, marks)).groups),
+        comparisons=tuple(table for metric in heads if (table := _pairs(suite, metric)).pairs),
+        controls=tuple((metric, rows) for metric in heads if (rows := _controls(suite, metric, marks))),
+        confusions=tuple(_confusion(row) for row in suite.agents if any(map(any, _counts(row)))),
+        stability=_stability(board, suite, marks),
+    )
+
+
+def cell(found: Value | None, scale: Scale | None = None, chance: float | None = None) -> Cell:
+    """An average with its interval."""
+    if found is None:
+        return Cell(NOTHING)
+    bar = scale.bar(found.value, found.low, found.high, chance) if scale is not None else None
+    return Cell(f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", found.value, bar)
+
+
+def _board_row(row: AgentRow, suite: SuiteBoard, mark: int) -> BoardRow:
+    seconds = row.cost.seconds
+    return BoardRow(
+        agent=row.agent,
+        mark=mark,
+        cells=tuple(cell(row.scores.get(name)) for name in suite.main),
+        scored=row.cases_scored,
+        failed=row.cases_failed,
+        missing=row.cases_missing,
+        seconds=Cell(NOTHING) if seconds is None else Cell(f"{seconds.value:.2f}", sort=seconds.value),
+        tokens=_amount(row.cost.tokens, ",.0f"),
+        usd=_amount(row.cost.usd, ".4f"),
+    )
+
+
+def _amount(value: float | None, form: str) -> Cell:
+    return Cell(NOTHING) if value is None else Cell(format(value, form), sort=value)
+
+
+def _scatters(suite: SuiteBoard, heads: Sequence[MetricRow], marks: Mapping[str, int]) -> tuple[Scatter, ...]:
+    if not heads:
+        return ()
+    costs: tuple[tuple[str, dict[str, float | None]], ...] = (
+        ("seconds a case", {row.agent: row.cost.seconds.value if row.cost.seconds else None for row in suite.agents}),
+        ("US$ in all", {row.agent: row.cost.usd for row in suite.agents}),
+    )
+    found: list[Scatter] = []
+    for title, cost_of in costs:
+        points: list[Point] = []
+        for row in suite.agents:
+            cost, score = cost_of[row.agent], row.scores.get(heads[0].name)
+            if cost is not None and score is not None:
+                points.append(Point(row.agent, cost, score.value, score.low, score.high, marks[row.agent]))
+        drawn = scatter(points, title, heads[0].title)
+        if drawn is not None:
+            found.append(drawn)
+    return tuple(found)
+
+
+def _scale_of(values: Iterable[Value | None], always: Sequence[float] = (0.0, 1.0)) -> Scale:
+    return Scale.of([end for value in values if value is not None for end in (value.low, value.high)], always)
+
+
+def _tasks(suite: SuiteBoard, metric: MetricRow, marks: Mapping[str, int]) -> MetricTable:
+    found = {
+        family: {agent: by_metric.get(metric.name) for agent, by_metric in agents.items()}
+        for family, agents in suite.tasks.items()
+    }
+    scale = _scale_of(value for agents in found.values() for value in agents.values())
+    groups = [
+        TaskGroup(
+            family,
+            tuple((agent, marks[agent], cell(agents.get(agent), scale)) for agent in marks if agent in agents),
+        )
+        for family, agents in found.items()
+        if any(value is not None for value in agents.values())
+    ]
+    return MetricTable(metric, groups=tuple(groups), zero=scale.place(0.0) if scale.first < 0 else None)
+
+
+def _pairs(suite: SuiteBoard, metric: MetricRow) -> MetricTable:
+    gaps = [(one, one.differences.get(metric.name)) for one in suite.comparisons]
+    held = [end for _, gap in gaps if gap is not None for end in (gap.low, gap.high, gap.value)]
+    widest = max((abs(end) for end in held), default=1.0) or 1.0
+    scale = Scale.of([], (-widest, widest))
+    rows = tuple(
+        PairRow(
+            one.first,
+            one.second,
+            Cell(f"{gap.value:+.3f}", f"{gap.low:+.3f} to {gap.high:+.3f}", gap.value, scale.bar(*_ends(gap))),
+            _says(gap, metric),
+            _p(gap.p_value),
+            _p(gap.p_corrected),
+        )
+        for one, gap in gaps
+        if gap is not None
+    )
+    least = (suite.power or {}).get(metric.name)
+    power = "" if least is None else f"{least:.3f}"
+    return MetricTable(metric, pairs=rows, zero=scale.place(0.0), power=power)
+
+
+def _ends(gap: Gap) -> tuple[float, float, float]:
+    return gap.value, gap.low, gap.high
+
+
+def _says(gap: Gap, metric: MetricRow) -> str:
+    if gap.low <= 0 <= gap.high:
+        return "not told apart"
+    return "first ahead" if (gap.value > 0) == metric.higher_is_better else "second ahead"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _controls(suite: SuiteBoard, metric: MetricRow, marks: Mapping[str, int]) -> tuple[ControlRow, ...]:
+    found = [(row, row.scores.get(metric.name), (row.control or {}).get(metric.name)) for row in suite.agents]
+    scale = _scale_of(value for _, score, control in found for value in (score, control))
+    return tuple(
+        ControlRow(
+            row.agent,
+            marks[row.agent],
+            cell(score, scale, chance=None if control is None else control.value),
+            cell(control, scale),
+        )
+        for row, score, control in found
+        if control is not None
+    )
+
+
+def _counts(row: AgentRow) -> list[list[int]]:
+    return [[row.confusion.get(outcome, {}).get(truth, 0) for truth in TRUTHS] for outcome in OUTCOMES]
+
+
+def _confusion(row: AgentRow) -> ConfusionTable:
+    counts = _counts(row)
+    most = max(max(line) for line in counts) or 1
+    return ConfusionTable(
+        row.agent,
+        tuple(
+            (outcome, tuple((count, -(-count * SHADES // most)) for count in line))
+            for outcome, line in zip(OUTCOMES, counts, strict=True)
+        ),
+    )
+
+
+def _stability(
+    board: Board, suite: SuiteBoard, marks: Mapping[str, int]
+) -> tuple[tuple[MetricRow, tuple[tuple[str, int, Cell], ...]], ...]:
+    names = dict.fromkeys(name for row in suite.agents for name in row.stability or {})
+    tables = []
+    for name in names:
+        values = [(row.agent, (row.stability or {}).get(name)) for row in suite.agents]
+        scale = _scale_of(value for _, value in values)
+        rows = tuple((agent, marks[agent], cell(value, scale)) for agent, value in values if value is not None)
+        if rows:
+            tables.append((board.metric(name), rows))
+    return tuple(tables)
