@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracescribe.agents.agent import DurableAgent
     from tracescribe.agents.budget import Budget
     from tracescribe.agents.llm.settings import LlmAgentSettings
+    from tracescribe.agents.loop import LoopAgent
     from tracescribe.agents.loop_settings import LoopSettings
     from tracescribe.agents.providers.settings import ProviderSettings
     from tracescribe.agents.providers.spec import AgentSpec
@@ -96,12 +97,14 @@ class PreparedAgent:
     Attributes:
         name: what people call it.
         loop: settings of the loop.
+        settings: every setting that decides its result, as plain JSON values.
         llm: settings of its language model; None where it asks none.
         enter: opens it with a file for the record of its calls; leaving it closes its connections.
     """
 
     name: str
     loop: LoopSettings
+    settings: Mapping[str, object]
     llm: LlmAgentSettings | None
     enter: Callable[[Path], AbstractContextManager[DurableAgent]]
 
@@ -146,7 +149,8 @@ def prepare_agent(choice: AgentChoice, *, max_usd: float | None, plan_only: bool
                 f"--agent {spec.kind} asks no language model, found {options}; choose another agent or leave out"
             )
         agent = _own_agent(spec, loop, choice.agent_env)
-        return PreparedAgent(agent.name, loop, None, lambda _: nullcontext(agent))
+        settings = {**agent.proposer.settings(), "loop": loop.as_json()}
+        return PreparedAgent(agent.name, loop, settings, None, lambda _: nullcontext(agent))
     if choice.agent_env:
         raise InputError("--agent-env names variables for exec: and python: agents alone; leave it out")
     _refuse_twice_named(choice, spec)
@@ -163,7 +167,9 @@ def prepare_agent(choice: AgentChoice, *, max_usd: float | None, plan_only: bool
         provider = _reachable(provider)
     _require_price(provider, max_usd)
     llm = _llm_settings(provider, spec.style or choice.style, choice)
-    return PreparedAgent(f"{LLM}:{provider.model or _UNNAMED}", loop, llm, lambda log: _llm_agent(llm, loop, log))
+    name = f"llm-{llm.style}:{provider.model or _UNNAMED}"  # as its reports say
+    settings = {**llm.as_json(), "loop": loop.as_json()}
+    return PreparedAgent(name, loop, settings, llm, lambda log: _llm_agent(llm, loop, log))
 
 
 def budget_with(**given: float | None) -> Budget:
@@ -177,7 +183,7 @@ def budget_with(**given: float | None) -> Budget:
     return Budget.model_validate({name: limit for name, limit in given.items() if limit is not None})
 
 
-def _own_agent(spec: AgentSpec, settings: LoopSettings, environment: tuple[str, ...]) -> DurableAgent:
+def _own_agent(spec: AgentSpec, settings: LoopSettings, environment: tuple[str, ...]) -> LoopAgent:
     """An agent without a language model; one from outside is checked as far as that is possible without running it."""
     if spec.kind == "exec" or spec.kind == "python":
         from tracescribe.agents.external.agent import external_agent

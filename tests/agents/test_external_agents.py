@@ -445,6 +445,7 @@ def test_what_is_sent_and_answered_fits_the_shipped_schemas(dallas_graph: Attrib
     code = PROGRAM.replace("sys.stdin.readline()", f"open({str(out)!r}).read()")
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     validate(json.loads(found.stdout), ANSWER.shipped())
-    for wrong in ({"verdicts": []}, {"scores": {"a": "b"}}, {"claims": [{"kind": "truth"}]}):
+    wrongs: tuple[dict[str, Any], ...] = ({"verdicts": []}, {"scores": {"a": "b"}}, {"claims": [{"kind": "truth"}]})
+    for wrong in wrongs:
         with pytest.raises(ValidationError):
             validate(wrong, ANSWER.shipped())
