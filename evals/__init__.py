@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tracescribe.evals.benchmark.leaderboard import Leaderboard, make_leaderboard
-    from tracescribe.evals.benchmark.running import BenchResult, BenchSettings, CaseResult, choose_circuits, run_bench
+    from tracescribe.evals.benchmark.results import CaseResult
+    from tracescribe.evals.benchmark.running import BenchResult, RunSettings, read_bench, run_bench
     from tracescribe.evals.gold import (
         GoldCircuit,
         GoldSet,
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BenchResult": "benchmark.running",
-    "BenchSettings": "benchmark.running",
-    "CaseResult": "benchmark.running",
-    "choose_circuits": "benchmark.running",
+    "CaseResult": "benchmark.results",
+    "RunSettings": "benchmark.running",
+    "read_bench": "benchmark.running",
     "run_bench": "benchmark.running",
     "GoldCircuit": "gold",
     "GoldSet": "gold",
@@ -61,7 +62,6 @@ __all__ = [
     "HEADLINES",
     "METRICS",
     "BenchResult",
-    "BenchSettings",
     "CaseResult",
     "GoldCircuit",
     "GoldSet",
@@ -69,12 +69,12 @@ __all__ = [
     "Leaderboard",
     "OracleSettings",
     "Prediction",
+    "RunSettings",
     "Scores",
     "average",
     "build_oracle_gold",
     "check_circuit",
     "check_stamp",
-    "choose_circuits",
     "compare",
     "load_oracle_gold",
     "make_leaderboard",
@@ -82,6 +82,7 @@ __all__ = [
     "parse_gold",
     "prediction_of_gold",
     "prediction_of_report",
+    "read_bench",
     "read_gold",
     "run_bench",
     "score_prediction",

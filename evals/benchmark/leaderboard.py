@@ -1,53 +1,98 @@
-"""Tables of a benchmark: averages with intervals, and paired comparisons, as data, Markdown and for the terminal."""
+"""The leaderboard: averages of every agent with intervals, paired comparisons, tasks, controls, as plain values.
+
+Suites are never pooled: a board has one table for each. A failed case enters no average and is counted; two agents are
+compared on the cases that both answered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
+from tracescribe.evals import stability_scores
+from tracescribe.evals.benchmark.results import CaseResult
 from tracescribe.evals.benchmark.running import BenchResult
+from tracescribe.evals.benchmark.store import Manifest, ManifestSuite
+from tracescribe.evals.benchmark.suites import SENSITIVE
+from tracescribe.evals.controls import ControlRow, control_rows
+from tracescribe.evals.scorers import by_intervention, cost
 from tracescribe.evals.scorers.metric import Metric
-from tracescribe.evals.scores import HEADLINES, METRICS
-from tracescribe.evals.statistics.averages import Average, Difference, average, by_family, compare
+from tracescribe.evals.scores import METRICS, Scores
+from tracescribe.evals.statistics.averages import Average, Difference, average, compare_all
 
-if TYPE_CHECKING:
-    from rich.table import Table
+BOARD_SCHEMA = "tracescribe-leaderboard/2"
+OVERALL = "overall"
+"""The metric that sorts a table; it is the mean of other scores, all of which are shown."""
+ALL_METRICS: tuple[Metric, ...] = (*METRICS, *by_intervention.METRICS, *cost.METRICS, *stability_scores.METRICS)
+"""Every metric of a board: against gold, by running the model, of cost, of repeated seeds."""
+MAIN_BESIDE = ("selection.rprec", "grouping.ari", "causal.precision", "causal.recall", "circuit.cpr")
+"""What short tables show beside `overall` and its parts; all other scores are in the JSON."""
+Averages = Mapping[str, Average | None]
 
-NO_SCORE = "–"
-"""What a table shows where no case had anything to score."""
+
+@dataclass(frozen=True)
+class Costs:
+    """What an agent's scored cases took.
+
+    Attributes:
+        seconds: mean of a case; None without one.
+        usd: None where no price was known in any case.
+    """
+
+    seconds: float | None
+    seconds_total: float
+    llm_calls: int
+    tokens: int
+    usd: float | None
 
 
 @dataclass(frozen=True)
 class AgentRow:
-    """One agent in a table.
+    """One agent in a suite's table.
 
     Attributes:
         averages: by metric name.
-        n_scored, n_failed: cases.
-        seconds: mean per scored case; None without one.
-        verdicts: number of claims by outcome, over all cases.
+        control: the same answers against shuffled gold: what chance gives; empty for all but the agent named first.
+        missing: cases that were asked for and were not run.
+        failures: failed cases by kind.
+        verdicts: number of claims by outcome.
+        confusion: outcome -> truth -> number of claims.
     """
 
     agent: str
-    averages: dict[str, Average | None]
+    averages: Averages
+    control: tuple[ControlRow, ...]
     n_scored: int
     n_failed: int
-    seconds: float | None
-    verdicts: dict[str, int]
+    missing: int
+    failures: Mapping[str, int]
+    cost: Costs
+    verdicts: Mapping[str, int]
+    confusion: Mapping[str, Mapping[str, int]]
+
+    def overall(self) -> float:
+        """What the table is sorted by; below every score where there is none."""
+        found = self.averages.get(OVERALL)
+        return float("-inf") if found is None else found.value
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One agent against another on the cases that both answered; `differences` by metric name."""
+    """One agent against another on the cases that both answered.
+
+    Attributes:
+        differences: by name, of the metrics that the table shows; p values are corrected for all that it shows.
+    """
 
     first: str
     second: str
-    differences: dict[str, Difference | None]
+    differences: Mapping[str, Difference | None]
 
     def standing(self, metric: Metric) -> str:
         """Where the first agent stands on average, in words; a difference whose interval holds 0 is said to be unclear."""
-        difference = self.differences[metric.name]
+        difference = self.differences.get(metric.name)
         if difference is None:
             return "not comparable"
         if difference.value == 0:
@@ -57,123 +102,136 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Leaderboard:
-    """A benchmark in tables.
+class SuiteBoard:
+    """One suite's table.
 
     Attributes:
-        rows: agents in the order they were given.
-        comparisons: the first agent against every other.
-        families: agent -> family -> metric -> average.
+        n_circuits: of the suite as it was run.
+        main: the metrics that short tables show: `overall`, its parts, and `MAIN_BESIDE`, as far as any agent has them.
+        rows: best `overall` first.
+        comparisons: the agent that was named first against every other.
+        tasks: family -> agent -> metric -> average.
+        without_sensitive: agent -> metric -> average without circuits whose prompts are about harm; None where the
+            suite has none.
     """
 
+    suite: str
+    n_circuits: int
+    main: tuple[Metric, ...]
     rows: tuple[AgentRow, ...]
     comparisons: tuple[Comparison, ...]
-    families: dict[str, dict[str, dict[str, Average | None]]]
+    tasks: Mapping[str, Mapping[str, Averages]]
+    without_sensitive: Mapping[str, Averages] | None
 
-    def to_json(self) -> dict[str, object]:
+    def row(self, agent: str) -> AgentRow:
+        """The row of an agent that was run."""
+        return next(row for row in self.rows if row.agent == agent)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All suites of a run."""
+
+    manifest: Manifest
+    suites: tuple[SuiteBoard, ...]
+
+    def to_json(self) -> dict[str, Any]:
         """The tables as plain JSON values."""
         return {
-            "schema_id": "tracescribe-leaderboard/1",
-            "metrics": [_metric_json(metric) for metric in METRICS],
-            "agents": [_row_json(row) for row in self.rows],
-            "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
-            "families": {
-                agent: {family: _values(found) for family, found in families.items()}
-                for agent, families in self.families.items()
-            },
+            "schema_id": BOARD_SCHEMA,
+            "product": self.manifest.product,
+            "seeds": list(self.manifest.seeds),
+            "settings": self.manifest.settings,
+            "metrics": [_metric_json(metric) for metric in ALL_METRICS],
+            "suites": [_suite_json(board) for board in self.suites],
         }
-
-    def to_markdown(self, metrics: Sequence[Metric] = HEADLINES) -> str:
-        """The averages as a Markdown table, one row an agent."""
-        heads = ["agent", *(metric.title for metric in metrics), "cases", "failed", "s / case"]
-        lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
-        lines += ["| " + " | ".join(_cells(row, metrics)) + " |" for row in self.rows]
-        return "\n".join(lines) + "\n"
-
-    def to_rich(self, metrics: Sequence[Metric] = HEADLINES) -> Table:
-        """The averages as a terminal table, one row a metric so that narrow terminals hold it."""
-        from rich.table import Table
-
-        table = Table(title="Scores against gold (mean, 95 % bootstrap interval over cases)")
-        table.add_column("score")
-        for row in self.rows:
-            table.add_column(row.agent, justify="right")
-        for metric in metrics:
-            title = metric.title if metric.higher_is_better else f"{metric.title} (lower is better)"
-            table.add_row(title, *(_score(row, metric) for row in self.rows))
-        table.add_section()
-        table.add_row("cases scored", *(str(row.n_scored) for row in self.rows))
-        table.add_row("cases failed", *(str(row.n_failed) for row in self.rows))
-        table.add_row("seconds per case", *(_seconds(row) for row in self.rows))
-        return table
-
-    def comparison_markdown(self, metrics: Sequence[Metric] = HEADLINES) -> str:
-        """Paired differences as a Markdown table, one row a comparison."""
-        lines = ["| difference | " + " | ".join(metric.title for metric in metrics) + " |"]
-        lines.append("| --- |" + " ---: |" * len(metrics))
-        for comparison in self.comparisons:
-            cells = [_difference(comparison.differences[metric.name]) for metric in metrics]
-            lines.append(f"| {comparison.first} − {comparison.second} | " + " | ".join(cells) + " |")
-        return "\n".join(lines) + "\n"
 
 
 def make_leaderboard(bench: BenchResult) -> Leaderboard:
-    """Average and compare the agents of a benchmark; the first agent is compared with each of the others."""
-    agents = list(bench.results)
-    rows = tuple(_row(bench, agent) for agent in agents)
-    comparisons = tuple(_compare(bench, agents[0], other) for other in agents[1:])
-    families = {
-        agent: {
-            family: {metric.name: average(members, metric) for metric in METRICS}
-            for family, members in by_family(list(bench.scores(agent).values())).items()
+    """Average and compare the agents of a benchmark, suite by suite."""
+    return Leaderboard(bench.manifest, tuple(_suite(bench, suite) for suite in bench.manifest.suites))
+
+
+def _suite(bench: BenchResult, suite: ManifestSuite) -> SuiteBoard:
+    manifest = bench.manifest
+    results = {agent: [r for r in bench.of(agent) if r.suite == suite.name] for agent in manifest.agents}
+    scores = {agent: scores_of(found) for agent, found in results.items()}
+    asked = len(suite.circuits) * len(manifest.seeds)
+    stable = bench.stability(suite.name)
+    rows = [_row(agent, found, scores[agent], asked, stable.get(agent, ())) for agent, found in results.items()]
+    main = _main([result for found in results.values() for result in found], rows)
+    first, *others = manifest.agents
+    compared = compare_all(scores, main, [(first, other) for other in others])
+    harmful = {circuit.gold_id for circuit in suite.circuits if SENSITIVE in circuit.tags}
+    return SuiteBoard(
+        suite=suite.name,
+        n_circuits=len(suite.circuits),
+        main=main,
+        rows=tuple(sorted(rows, key=lambda row: -row.overall())),
+        comparisons=tuple(Comparison(a, b, found) for (a, b), found in compared.items()),
+        tasks={
+            task: {agent: _averages([s for s in found if s.family == task], main) for agent, found in scores.items()}
+            for task in dict.fromkeys(circuit.family for circuit in suite.circuits)
+        },
+        without_sensitive={
+            agent: _averages([s for s in found if s.gold_id not in harmful], main) for agent, found in scores.items()
         }
-        for agent in agents
-    }
-    return Leaderboard(rows, comparisons, families)
-
-
-def _row(bench: BenchResult, agent: str) -> AgentRow:
-    scores = list(bench.scores(agent).values())
-    scored = [result for result in bench.results[agent] if result.status == "scored"]
-    verdicts: dict[str, int] = {}
-    for result in scored:
-        for outcome, count in result.verdicts.items():
-            verdicts[outcome] = verdicts.get(outcome, 0) + count
-    return AgentRow(
-        agent=agent,
-        averages={metric.name: average(scores, metric) for metric in METRICS},
-        n_scored=len(scored),
-        n_failed=len(bench.failures(agent)),
-        seconds=sum(result.seconds for result in scored) / len(scored) if scored else None,
-        verdicts=verdicts,
+        if harmful
+        else None,
     )
 
 
-def _compare(bench: BenchResult, first: str, second: str) -> Comparison:
-    a, b = bench.scores(first), bench.scores(second)
-    return Comparison(first, second, {metric.name: compare(a, b, metric) for metric in METRICS})
+def scores_of(results: Iterable[CaseResult]) -> list[Scores]:
+    """Every score of scored cases, their cost included."""
+    return [r.scores.with_values(cost.score_cost(r.cost)) for r in results if r.scores is not None]
 
 
-def _cells(row: AgentRow, metrics: Sequence[Metric]) -> list[str]:
-    scores = [_score(row, metric) for metric in metrics]
-    return [row.agent, *scores, str(row.n_scored), str(row.n_failed), _seconds(row)]
+def _main(results: Sequence[CaseResult], rows: Sequence[AgentRow]) -> tuple[Metric, ...]:
+    parts = {part for result in results if result.scores is not None for part in result.scores.overall_parts}
+    shown = {OVERALL, *parts, *MAIN_BESIDE}
+    return tuple(m for m in ALL_METRICS if m.name in shown and any(row.averages.get(m.name) for row in rows))
 
 
-def _score(row: AgentRow, metric: Metric) -> str:
-    """Average with its interval; the number of cases behind it where that is not all of them."""
-    found = row.averages[metric.name]
-    if found is None:
-        return NO_SCORE
-    few = "" if found.n_cases == row.n_scored else f", n={found.n_cases}"
-    return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f}{few})"
+def _averages(scores: Sequence[Scores], metrics: Sequence[Metric]) -> dict[str, Average | None]:
+    return {metric.name: average(scores, metric) for metric in metrics}
 
 
-def _difference(found: Difference | None) -> str:
-    return NO_SCORE if found is None else f"{found.value:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+def _row(
+    agent: str, results: Sequence[CaseResult], scores: Sequence[Scores], asked: int, stable: Sequence[Scores]
+) -> AgentRow:
+    scored = [result for result in results if result.status == "scored"]
+    failed = [result for result in results if result.status == "failed"]
+    verdicts: Counter[str] = Counter()
+    confusion: dict[str, Counter[str]] = {}
+    for result in scored:
+        verdicts.update(result.verdicts)
+        for outcome, truths in result.confusion.items():
+            confusion.setdefault(outcome, Counter()).update(truths)
+    held = [(r.scores, r.control) for r in scored if r.scores is not None and r.control is not None]
+    steady = {metric.name: average(stable, metric) for metric in stability_scores.METRICS}
+    return AgentRow(
+        agent=agent,
+        averages=_averages(scores, ALL_METRICS) | steady,
+        control=control_rows([own for own, _ in held], [control for _, control in held]) if held else (),
+        n_scored=len(scored),
+        n_failed=len(failed),
+        missing=asked - len(results),
+        failures=dict(Counter(result.failure.kind for result in failed if result.failure is not None)),
+        cost=_costs(results, scored),
+        verdicts=dict(verdicts),
+        confusion={outcome: dict(truths) for outcome, truths in confusion.items()},
+    )
 
 
-def _seconds(row: AgentRow) -> str:
-    return NO_SCORE if row.seconds is None else f"{row.seconds:.1f}"
+def _costs(results: Sequence[CaseResult], scored: Sequence[CaseResult]) -> Costs:
+    priced = [result.cost.usd for result in results if result.cost.usd is not None]
+    return Costs(
+        seconds=sum(result.cost.seconds for result in scored) / len(scored) if scored else None,
+        seconds_total=round(sum(result.cost.seconds for result in results), 3),
+        llm_calls=sum(result.cost.llm_calls for result in results),
+        tokens=sum(result.cost.tokens for result in results),
+        usd=sum(priced) if priced else None,
+    )
 
 
 def _metric_json(metric: Metric) -> dict[str, object]:
@@ -187,24 +245,43 @@ def _metric_json(metric: Metric) -> dict[str, object]:
     }
 
 
-def _values(found: dict[str, Average | None]) -> dict[str, object]:
-    return {name: None if value is None else vars(value) for name, value in found.items()}
+def _values(found: Mapping[str, Any]) -> dict[str, object]:
+    return {name: None if value is None else dict(vars(value)) for name, value in found.items()}
 
 
-def _row_json(row: AgentRow) -> dict[str, object]:
+def _suite_json(board: SuiteBoard) -> dict[str, Any]:
+    return {
+        "suite": board.suite,
+        "circuits": board.n_circuits,
+        "main": [metric.name for metric in board.main],
+        "agents": [_row_json(row) for row in board.rows],
+        "comparisons": [
+            {"first": one.first, "second": one.second, "differences": _values(one.differences)}
+            for one in board.comparisons
+        ],
+        "tasks": {
+            family: {agent: _values(found) for agent, found in agents.items()} for family, agents in board.tasks.items()
+        },
+        "without_sensitive": None
+        if board.without_sensitive is None
+        else {agent: _values(found) for agent, found in board.without_sensitive.items()},
+    }
+
+
+def _row_json(row: AgentRow) -> dict[str, Any]:
     return {
         "agent": row.agent,
         "cases_scored": row.n_scored,
         "cases_failed": row.n_failed,
-        "seconds_per_case": row.seconds,
-        "verdicts": row.verdicts,
+        "cases_missing": row.missing,
+        "failures": dict(row.failures),
         "scores": _values(row.averages),
+        "control": {one.metric.name: _control_json(one) for one in row.control},
+        "cost": vars(row.cost),
+        "verdicts": dict(row.verdicts),
+        "confusion": {outcome: dict(truths) for outcome, truths in row.confusion.items()},
     }
 
 
-def _comparison_json(comparison: Comparison) -> dict[str, object]:
-    return {
-        "first": comparison.first,
-        "second": comparison.second,
-        "differences": {name: None if value is None else vars(value) for name, value in comparison.differences.items()},
-    }
+def _control_json(row: ControlRow) -> dict[str, Any]:
+    return {**vars(row.shuffled), "chance": row.chance, "at_chance": row.at_chance}

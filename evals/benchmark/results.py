@@ -75,6 +75,7 @@ class CaseResult(_Frozen):
         control: the same answer scored against shuffled gold: what chance gives; None where the case has none.
         verdicts: number of claims by outcome.
         confusion: outcome -> truth (`true`, `false`, `unknown`) -> number of claims, of those that gold can speak about.
+        unmeasured: why the scores that run the model are missing although they were asked for; None where they are not.
         cut_short: the budget that ended the work early; None where none did.
         report: the report's JSON, relative to the run's folder; None where there is none.
     """
@@ -94,6 +95,7 @@ class CaseResult(_Frozen):
     verdicts: dict[str, int] = Field(default_factory=dict)
     confusion: dict[str, dict[str, int]] = Field(default_factory=dict)
     cost: CaseCost
+    unmeasured: str | None = None
     cut_short: str | None = None
     report: str | None = None
 

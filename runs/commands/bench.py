@@ -1,4 +1,4 @@
-"""`tracescribe bench`: time, memory and arithmetic of the tracer, whether the judge is right, whether agents are stable."""
+"""`tracescribe bench`: agents compared; time, memory and arithmetic of the tracer; whether the judge is right."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from tracescribe.runs.commands.bench_judge import judge
+from tracescribe.runs.commands.bench_run import run
+from tracescribe.runs.commands.bench_show import show
 from tracescribe.runs.commands.bench_stability import stability
 from tracescribe.runs.commands.options import Json
 
-bench = typer.Typer(help="Measure the tracer, the judge, and how stable agents are.", no_args_is_help=True)
+bench = typer.Typer(help="Measure agents, the tracer, the judge, and how stable agents are.", no_args_is_help=True)
+bench.command("run")(run)
+bench.command("show")(show)
 bench.command("judge")(judge)
 bench.command("stability")(stability)
 

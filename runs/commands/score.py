@@ -1,4 +1,4 @@
-"""`tracescribe score`: a report against gold, or agents against the oracle's cases."""
+"""`tracescribe score`: a report against gold."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from tracescribe.runs.commands.options import Json, Seed
+from tracescribe.runs.commands.options import Json
 
 
 def score(
-    report: Annotated[
-        Path | None, typer.Argument(help="A report: its folder, or its report.json. Left out with --oracle.")
-    ] = None,
+    report: Annotated[Path, typer.Argument(help="A report: its folder, or its report.json.")],
     gold: Annotated[
         str | None,
         typer.Argument(
@@ -23,33 +21,10 @@ def score(
     graph: Annotated[
         Path | None, typer.Option(help="The unpruned graph of the report; without it, graph.json beside the report.")
     ] = None,
-    oracle: Annotated[
-        bool, typer.Option("--oracle", help="Run agents on the oracle's cases and compare them.")
-    ] = False,
-    agent: Annotated[
-        list[str] | None,
-        typer.Option(help="With --oracle: an agent to run; the first is compared with the others. May be repeated."),
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option(help="With --oracle: only the cases of a task. May be repeated.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="With --oracle: most cases of each task.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="With --oracle: the folder of the results; finished cases in it are not run again."),
-    ] = None,
-    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Score a report against a circuit whose truth is known; with --oracle, score agents on all oracle cases.
+    """Score a report against a circuit whose truth is known. 'tracescribe bench run' scores agents on many circuits."""
+    from tracescribe.runs.score_view import show_scores
+    from tracescribe.runs.scoring import score_one
 
-    An interrupted run with --oracle goes on where it stopped when it is called again with the same folder.
-    """
-    from tracescribe.runs.score_view import show_leaderboard, show_scores
-    from tracescribe.runs.scoring import OracleRun, check_score_call, run_oracle, score_one
-
-    check_score_call(report, oracle, bool(agent or task or limit or out))
-    if report is not None:
-        show_scores(score_one(report, gold, graph), as_json)
-        return
-    show_leaderboard(run_oracle(OracleRun(tuple(agent or ()), tuple(task or ()), limit, out, seed)), as_json)
+    show_scores(score_one(report, gold, graph), as_json)

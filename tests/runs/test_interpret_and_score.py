@@ -216,25 +216,6 @@ def test_scores_that_cannot_be_given(run: Run, report_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("report", "--oracle"), ("report", "--limit", "3")])
-def test_score_wants_a_report_or_the_oracle(options: tuple[str, ...], run: Run) -> None:
+def test_score_wants_a_report_and_nothing_else(options: tuple[str, ...], run: Run) -> None:
     done = run("score", *options)
     assert (done.code, done.out) == (2, "")
-
-
-def test_agents_are_scored_on_the_oracles_cases_and_finished_ones_are_kept(run: Run, tmp_path: Path) -> None:
-    call = ("score", "--oracle", "--task", "states", "--limit", "1", "--agent", "offline", "--agent", "random")
-    first = run(*call, "--out", "bench", "--json")
-    assert first.code == 0, first.err
-    board = first.json
-    assert [row["agent"] for row in board["agents"]] == ["offline", "random"]
-    assert all(row["cases_scored"] == 1 and row["cases_failed"] == 0 for row in board["agents"])
-    assert (
-        json.loads((tmp_path / "bench" / "leaderboard.json").read_text(encoding="utf-8"))["agents"] == board["agents"]
-    )
-    again = run(*call, "--out", "bench")
-    assert again.code == 0
-    assert "kept" in again.err
-    assert "offline against random" in again.out
-    unknown = run("score", "--oracle", "--agent", "nobody")
-    assert (unknown.code, "no agent 'nobody'" in unknown.err) == (2, True)
-    assert run("score", "--oracle", "--task", "chess").code == 2
