@@ -43,10 +43,15 @@ def example_board(
             "cases_failed": place,
             "cases_missing": 0,
             "failures": {"crash": place} if place else {},
-            "scores": scores[agent] | {"labels.exact": None if place == 3 else scores[agent]["labels.exact"]},
-            "control": {name: value(0.5 if name == "selection.auc" else 0.12) for name in METRICS},
+            "scores": scores[agent]
+            | {"labels.exact": None if place == 3 else scores[agent]["labels.exact"]}
+            | {"stability.jaccard": value(0.9 - 0.1 * place), "stability.flips": None},
+            "control": {
+                name: value(0.5 if name == "selection.auc" else 0.12) | {"chance": 0.1, "at_chance": place != 2}
+                for name in METRICS
+            },
             "cost": {
-                "seconds": value(0.1 * 4**place, 0.02),
+                "seconds": 0.1 * 4**place,
                 "seconds_total": 40.0,
                 "llm_calls": 0,
                 "tokens": 120000 if place == 4 else 0,
@@ -54,7 +59,6 @@ def example_board(
             },
             "verdicts": {"supported": 40, "refuted": 9},
             "confusion": {"supported": {"true": 40 - place, "false": place, "unknown": 2}, "refuted": {"false": 9}},
-            "stability": {"stability.jaccard": value(0.9 - 0.1 * place)},
         }
         for place, agent in enumerate(agents)
     ]
@@ -64,7 +68,7 @@ def example_board(
             "second": other,
             "differences": {
                 name: value(means[agents[0]] - means[other] - (0.15 if name == "labels.exact" else 0), 0.08)
-                | {"p_value": 0.0004 * 10**place, "p_corrected": min(1.0, 0.002 * 10**place)}
+                | {"p_value": 0.0004 * 10**place, "p_holm": min(1.0, 0.002 * 10**place), "detectable": 0.06}
                 for name in METRICS
             },
         }
@@ -93,9 +97,8 @@ def example_board(
                 "main": list(METRICS),
                 "agents": rows,
                 "comparisons": comparisons,
-                "power": dict.fromkeys(METRICS, 0.061),
                 "tasks": tasks,
-                "without_sensitive": None,
+                "without_sensitive": {agent: {name: value(0.4) for name in METRICS} for agent in agents},
             }
         ],
     }

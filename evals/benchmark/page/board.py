@@ -24,14 +24,32 @@ class Value(_Read):
     n_cases: int = 0
 
 
+class ControlValue(Value):
+    """A score against shuffled gold; `chance` is what chance gives, counted or by other shufflings.
+
+    Attributes:
+        at_chance: whether the control's interval holds it; None where nobody can tell.
+    """
+
+    chance: float | None = None
+    at_chance: bool | None = None
+
+
 class Gap(_Read):
-    """A paired difference; `p_corrected` is for all comparisons of the table."""
+    """A paired difference.
+
+    Attributes:
+        p_holm, p_fdr: corrected for all comparisons of the table.
+        detectable: the smallest difference that these cases would show with 80 % power.
+    """
 
     value: float
     low: float
     high: float
     p_value: float | None = None
-    p_corrected: float | None = None
+    p_holm: float | None = None
+    p_fdr: float | None = None
+    detectable: float | None = None
     n_cases: int = 0
 
 
@@ -45,9 +63,9 @@ class MetricRow(_Read):
 
 
 class CostRow(_Read):
-    """What an agent took: seconds a case, and sums of the rest."""
+    """What an agent took: mean seconds a case, and sums of the rest."""
 
-    seconds: Value | None = None
+    seconds: float | None = None
     seconds_total: float | None = None
     llm_calls: float | None = None
     tokens: float | None = None
@@ -63,11 +81,15 @@ class AgentRow(_Read):
     cases_missing: int = 0
     failures: dict[str, int] = Field(default_factory=dict)
     scores: dict[str, Value | None] = Field(default_factory=dict)
-    control: dict[str, Value | None] | None = None
+    control: dict[str, ControlValue | None] | None = None
     cost: CostRow = CostRow()
     verdicts: dict[str, int] = Field(default_factory=dict)
     confusion: dict[str, dict[str, int]] = Field(default_factory=dict)
-    stability: dict[str, Value | None] | None = None
+
+    @property
+    def stability(self) -> dict[str, Value]:
+        """Scores of repeated passes."""
+        return {name: value for name, value in self.scores.items() if name.startswith("stability.") and value}
 
 
 class Comparison(_Read):
@@ -86,8 +108,8 @@ class SuiteBoard(_Read):
     main: tuple[str, ...] = ()
     agents: tuple[AgentRow, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    power: dict[str, float | None] | None = None
     tasks: dict[str, dict[str, dict[str, Value | None]]] = Field(default_factory=dict)
+    without_sensitive: dict[str, dict[str, Value | None]] | None = None
 
 
 class Board(_Read):
@@ -98,6 +120,11 @@ class Board(_Read):
     settings: dict[str, object] = Field(default_factory=dict)
     metrics: tuple[MetricRow, ...] = ()
     suites: tuple[SuiteBoard, ...] = ()
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every agent of every suite, in order of first appearance."""
+        return tuple(dict.fromkeys(row.agent for suite in self.suites for row in suite.agents))
 
     def metric(self, name: str) -> MetricRow:
         """A metric by name; one that is not described stands for itself."""

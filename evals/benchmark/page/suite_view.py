@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from tracescribe.evals.benchmark.page.board import AgentRow, Board, Gap, MetricRow, SuiteBoard, Value
-from tracescribe.evals.benchmark.page.plots import N_MARKS, Bar, Point, Scale, Scatter, scatter
+from tracescribe.evals.benchmark.page.board import AgentRow, Board, ControlValue, Gap, MetricRow, SuiteBoard, Value
+from tracescribe.evals.benchmark.page.plots import N_MARKS, Point, Scale, Scatter, scatter
+from tracescribe.evals.benchmark.page.shown import (
+    BoardRow,
+    Cell,
+    ConfusionTable,
+    ControlRow,
+    MetricTable,
+    PairRow,
+    SuiteView,
+    TaskGroup,
+)
 
 NOTHING = "–"
 """What stands where there was nothing to score."""
@@ -16,116 +25,21 @@ OUTCOMES = ("supported", "refuted", "inconclusive", "untested")
 TRUTHS = ("true", "false", "unknown")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A value in a table.
-
-    Attributes:
-        text: the value; `–` where there is none.
-        interval: in words; empty where there is none.
-        sort: what the column is sorted by; None comes last.
-        bar: on its table's scale; None where there is no value.
-    """
-
-    text: str
-    interval: str = ""
-    sort: float | None = None
-    bar: Bar | None = None
-
-
-@dataclass(frozen=True)
-class BoardRow:
-    """An agent on the board; `mark` is its shape and colour."""
-
-    agent: str
-    mark: int
-    cells: tuple[Cell, ...]
-    scored: int
-    failed: int
-    missing: int
-    seconds: Cell
-    tokens: Cell
-    usd: Cell
-
-
-@dataclass(frozen=True)
-class TaskGroup:
-    """One task: a cell for every agent that has it."""
-
-    family: str
-    rows: tuple[tuple[str, int, Cell], ...]
-
-
-@dataclass(frozen=True)
-class MetricTable:
-    """Rows of one metric: by task, or by pair of agents.
-
-    Attributes:
-        zero: where 0 stands in the bars; None where it is the left end.
-    """
-
-    metric: MetricRow
-    groups: tuple[TaskGroup, ...] = ()
-    pairs: tuple[PairRow, ...] = ()
-    zero: float | None = None
-    power: str = ""
-
-
-@dataclass(frozen=True)
-class PairRow:
-    """One agent against another: the difference, what it means, and its p values."""
-
-    first: str
-    second: str
-    cell: Cell
-    says: str
-    p: str
-    corrected: str
-
-
-@dataclass(frozen=True)
-class ControlRow:
-    """An agent's score beside the same answers held against shuffled gold."""
-
-    agent: str
-    mark: int
-    score: Cell
-    control: Cell
-
-
-@dataclass(frozen=True)
-class ConfusionTable:
-    """Verdicts of one agent by what is true; a cell is (count, shade)."""
-
-    agent: str
-    rows: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
-
-
-@dataclass(frozen=True)
-class SuiteView:
-    """One suite on the page."""
-
-    name: str
-    circuits: int
-    heads: tuple[MetricRow, ...]
-    board: tuple[BoardRow, ...]
-    scatters: tuple[Scatter, ...]
-    tasks: tuple[MetricTable, ...]
-    comparisons: tuple[MetricTable, ...]
-    controls: tuple[tuple[MetricRow, tuple[ControlRow, ...]], ...]
-    confusions: tuple[ConfusionTable, ...]
-    stability: tuple[tuple[MetricRow, tuple[tuple[str, int, Cell], ...]], ...]
-
-
 def suite_view(board: Board, suite: SuiteBoard) -> SuiteView:
     """Everything of one suite that comes from the leaderboard."""
     heads = tuple(board.metric(name) for name in suite.main)
-    marks = {row.agent: place % N_MARKS for place, row in enumerate(suite.agents)}
+    everyone = {agent: place % N_MARKS for place, agent in enumerate(board.agents)}
+    marks = {row.agent: everyone[row.agent] for row in suite.agents}
     return SuiteView(
         name=suite.suite,
         circuits=suite.circuits,
         heads=heads,
         board=tuple(_board_row(row, suite, marks[row.agent]) for row in suite.agents),
+        harmless=tuple(
+            (agent, marks[agent], tuple(cell(found.get(name)) for name in suite.main))
+            for agent, found in (suite.without_sensitive or {}).items()
+            if agent in marks
+        ),
         scatters=_scatters(suite, heads, marks),
         tasks=tuple(table for metric in heads if (table := _tasks(suite, metric, marks)).groups),
         comparisons=tuple(table for metric in heads if (table := _pairs(suite, metric)).pairs),
@@ -140,11 +54,15 @@ def cell(found: Value | None, scale: Scale | None = None, chance: float | None =
     if found is None:
         return Cell(NOTHING)
     bar = scale.bar(found.value, found.low, found.high, chance) if scale is not None else None
-    return Cell(f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", found.value, bar)
+    return Cell(f"{found.value:.3f}", _interval(found.low, found.high), found.value, bar)
+
+
+def _interval(low: float, high: float) -> str:
+    """With a dash, or in words where a sign could be taken for one."""
+    return f"{low:.3f}–{high:.3f}" if low >= 0 else f"{low:.3f} to {high:.3f}"
 
 
 def _board_row(row: AgentRow, suite: SuiteBoard, mark: int) -> BoardRow:
-    seconds = row.cost.seconds
     return BoardRow(
         agent=row.agent,
         mark=mark,
@@ -152,7 +70,7 @@ def _board_row(row: AgentRow, suite: SuiteBoard, mark: int) -> BoardRow:
         scored=row.cases_scored,
         failed=row.cases_failed,
         missing=row.cases_missing,
-        seconds=Cell(NOTHING) if seconds is None else Cell(f"{seconds.value:.2f}", sort=seconds.value),
+        seconds=_amount(row.cost.seconds, ".2f"),
         tokens=_amount(row.cost.tokens, ",.0f"),
         usd=_amount(row.cost.usd, ".4f"),
     )
@@ -166,7 +84,7 @@ def _scatters(suite: SuiteBoard, heads: Sequence[MetricRow], marks: Mapping[str,
     if not heads:
         return ()
     costs: tuple[tuple[str, dict[str, float | None]], ...] = (
-        ("seconds a case", {row.agent: row.cost.seconds.value if row.cost.seconds else None for row in suite.agents}),
+        ("seconds a case", {row.agent: row.cost.seconds for row in suite.agents}),
         ("US$ in all", {row.agent: row.cost.usd for row in suite.agents}),
     )
     found: list[Scatter] = []
@@ -215,13 +133,13 @@ def _pairs(suite: SuiteBoard, metric: MetricRow) -> MetricTable:
             Cell(f"{gap.value:+.3f}", f"{gap.low:+.3f} to {gap.high:+.3f}", gap.value, scale.bar(*_ends(gap))),
             _says(gap, metric),
             _p(gap.p_value),
-            _p(gap.p_corrected),
+            _p(gap.p_holm),
         )
         for one, gap in gaps
         if gap is not None
     )
-    least = (suite.power or {}).get(metric.name)
-    power = "" if least is None else f"{least:.3f}"
+    least = [gap.detectable for _, gap in gaps if gap is not None and gap.detectable is not None]
+    power = f"{max(least):.3f}" if least else ""
     return MetricTable(metric, pairs=rows, zero=scale.place(0.0), power=power)
 
 
@@ -250,10 +168,18 @@ def _controls(suite: SuiteBoard, metric: MetricRow, marks: Mapping[str, int]) ->
             marks[row.agent],
             cell(score, scale, chance=None if control is None else control.value),
             cell(control, scale),
+            _chance(control),
         )
         for row, score, control in found
         if control is not None
     )
+
+
+def _chance(control: ControlValue) -> str:
+    if control.chance is None:
+        return NOTHING
+    told = "" if control.at_chance is None else " (reached)" if control.at_chance else " (not reached)"
+    return f"{control.chance:.3f}{told}"
 
 
 def _counts(row: AgentRow) -> list[list[int]]:
@@ -275,10 +201,10 @@ def _confusion(row: AgentRow) -> ConfusionTable:
 def _stability(
     board: Board, suite: SuiteBoard, marks: Mapping[str, int]
 ) -> tuple[tuple[MetricRow, tuple[tuple[str, int, Cell], ...]], ...]:
-    names = dict.fromkeys(name for row in suite.agents for name in row.stability or {})
+    names = dict.fromkeys(name for row in suite.agents for name in row.stability)
     tables = []
     for name in names:
-        values = [(row.agent, (row.stability or {}).get(name)) for row in suite.agents]
+        values = [(row.agent, row.stability.get(name)) for row in suite.agents]
         scale = _scale_of(value for _, value in values)
         rows = tuple((agent, marks[agent], cell(value, scale)) for agent, value in values if value is not None)
         if rows:

@@ -97,7 +97,7 @@ def _metrics_shown(board: Board) -> list[tuple[str, str, str]]:
     names = dict.fromkeys(
         name
         for suite in board.suites
-        for name in (*suite.main, *(name for row in suite.agents for name in row.stability or {}))
+        for name in (*suite.main, *(name for row in suite.agents for name in row.stability))
     )
     return [(m.title, m.name, m.meaning) for m in (board.metric(name) for name in names)]
 
