@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tracescribe.agents.baselines import BaselineName
+from tracescribe.agents.baselines.acdc import AcdcBaseline
 from tracescribe.agents.baselines.attribution_profiles import ProfilesBaseline
 from tracescribe.agents.baselines.common import BaselineProposer
+from tracescribe.agents.baselines.eap_ig import EapIgBaseline
 from tracescribe.agents.baselines.trivial import InfluenceBaseline, LayerBaseline, PositionBaseline, RandomBaseline
 from tracescribe.agents.loop import LoopAgent
 from tracescribe.agents.loop_settings import LoopSettings
@@ -17,6 +19,8 @@ PROPOSERS: Mapping[BaselineName, Callable[[], BaselineProposer]] = {
     "position": PositionBaseline,
     "layer": LayerBaseline,
     "profiles": ProfilesBaseline,
+    "acdc": AcdcBaseline,
+    "eap-ig": EapIgBaseline,
 }
 """What thinks, by name."""
 
