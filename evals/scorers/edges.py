@@ -2,7 +2,7 @@
 
 Ends are compared through the one-to-one match of supernodes; embeddings and logits by node id. Edges with an end that
 matches nothing count as wrong; edges that gold knows but a graph cannot show, and pairs of which gold cannot tell, count
-neither way. An edge is right only with its sign; what a wrong sign costs is told apart by `ends_f1`, which does not look
+neither way, whatever their sign. An edge is right only with its sign; what a wrong sign costs is told apart by `ends_f1`, which does not look
 at signs, and by `sign_accuracy`, which looks at nothing else.
 
 Source: F1 over directed, signed edges, as edge recovery is scored in Conmy et al. 2023 (ACDC).
@@ -34,11 +34,11 @@ def score_edges(prediction: Prediction, gold: GoldCircuit, matching: Matching) -
     asked: set[Signed] = {(e.source, e.destination, e.sign) for e in known if e.visible and e.status == "asked"}
     if not asked:
         return {metric.name: NOTHING for metric in METRICS}
-    hidden = {(e.source, e.destination, e.sign) for e in gold.edges if not e.visible}
-    unclear = {(e.source, e.destination) for e in gold.edges if e.status == "undecided"}
-    drawn = {e for e in _drawn(prediction, matching) - hidden if e[:2] not in unclear}
+    asked_ends = {e[:2] for e in asked}
+    silent = {(e.source, e.destination) for e in gold.edges if not e.visible or e.status == "undecided"} - asked_ends
+    drawn = {e for e in _drawn(prediction, matching) if e[:2] not in silent}
     right = len(drawn & asked)
-    asked_ends, drawn_ends = {e[:2] for e in asked}, {e[:2] for e in drawn}
+    drawn_ends = {e[:2] for e in drawn}
     met = [e for e in drawn if e[:2] in asked_ends]
     return {
         "edges.precision": Tally(right, len(drawn)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,11 +19,43 @@ from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.toolbox import Toolbox
-from tracescribe.evals.gold import GoldCircuit, check_circuit
-from tracescribe.evals.prediction import PredictedSupernode, Prediction, feature_node_ids, prediction_of_gold
-from tracescribe.evals.scores import score_prediction
+from tracescribe.evals.gold import GoldCircuit
+from tracescribe.evals.gold.folders import read_gold_folder
+from tracescribe.evals.prediction import prediction_of_gold
+from tracescribe.evals.predictions_file import prediction_from_json, predictions_as_json, predictions_from_json
+from tracescribe.evals.scores import METRICS, score_prediction
+from tracescribe.evals.statistics.averages import average
 from tracescribe.tracer.graph import AttributionGraph
 from tracescribe.tracer.graph_json import read_graph
+
+GROUPING = ("ari", "pair_p", "pair_r", "pair_f1", "b3_p", "b3_r", "b3_f1", "name", "cover")
+OUR_NAME = {
+    "pair_p": "pair_precision",
+    "pair_r": "pair_recall",
+    "b3_p": "b3_precision",
+    "b3_r": "b3_recall",
+}
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A published circuit: as we read it, as it lies there, and its graph likewise."""
+
+    gold: GoldCircuit
+    document: dict[str, Any]
+    graph: AttributionGraph
+    raw: dict[str, Any]
+
+    @property
+    def nodes(self) -> list[str]:
+        """Ids of all nodes of the graph, and of all that gold names."""
+        members = [m for s in self.document["supernodes"] for m in s["members"]]
+        return list(dict.fromkeys([*(n["node_id"] for n in self.raw["nodes"]), *self.document["selected"], *members]))
+
+    @property
+    def words(self) -> list[str]:
+        """Names that people gave, and a few that are none."""
+        return [*(s["label"] for s in self.document["supernodes"]), "say", "", "Éa  b-c", "  "]
 
 
 @pytest.fixture(scope="module")
@@ -43,101 +76,121 @@ def other_scorer(gold_folder: Path) -> ModuleType:
     return module
 
 
-def as_gold(circuit: dict[str, Any], graph: AttributionGraph) -> GoldCircuit:
-    """A published circuit in our schema; overlapping supernodes keep their members in each."""
-    features = set(feature_node_ids(graph))
-    supernodes = []
-    for number, supernode in enumerate(circuit["supernodes"], start=1):
-        members = [m for m in dict.fromkeys(supernode["members"]) if m in features]
-        label = supernode["label"] or "unnamed"
-        supernodes.append(
-            {
-                "supernode_id": f"g{number}",
-                "label": label,
-                "accepted_labels": [label],
-                "role": "other",
-                "members": members,
-            }
-        )
-    selected = [i for i in circuit["selected"] if i in features]
-    selected += [m for s in supernodes for m in s["members"]]
-    return GoldCircuit.model_validate(
+@pytest.fixture(scope="module")
+def circuits(gold_folder: Path, other_scorer: ModuleType) -> tuple[Circuit, ...]:
+    """Every circuit with what our reader makes of it, the published document, its graph for us and for the other scorer."""
+    found = []
+    for gold in read_gold_folder(gold_folder):
+        document = json.loads((gold_folder / "circuits" / f"{gold.gold_id}.json").read_text())
+        path = gold_folder / document["graph"]
+        found.append(Circuit(gold, document, read_graph(path), other_scorer.read(str(path))))
+    return tuple(found)
+
+
+def random_prediction(rng: np.random.Generator, circuit: Circuit) -> dict[str, Any]:
+    """An answer without sense: any nodes, in groups that overlap, with ties, strangers, and parts left out at random."""
+    ids = [*circuit.nodes, "999_999_9", "no node", ""]
+    picked = [ids[int(i)] for i in rng.permutation(len(ids))[: int(rng.integers(0, len(ids)))]]
+    n_groups = int(rng.integers(0, 9))
+    groups = [
         {
-            "gold_id": circuit["circuit_id"],
-            "family": str(circuit["flags"]["family"]),
-            "source": {"kind": "human", "origin": circuit["source"]["repo"], "licence": circuit["source"]["licence"]},
-            "stamp": {
-                "model": circuit["model"],
-                "model_sha256": None,
-                "transcoder": circuit["transcoder_set"],
-                "transcoder_sha256": None,
-            },
-            "prompt": graph.prompt,
-            "tokens": graph.tokens,
-            "targets": [{"node_id": t["node_id"], "token": t["text"]} for t in circuit["target_logits"]],
-            "supernodes": supernodes,
-            "selected": tuple(dict.fromkeys(selected)),
-            "can_score": ["selection", "grouping"],
+            "label": str(rng.choice(circuit.words)),
+            "members": [ids[int(i)] for i in rng.integers(len(ids), size=int(rng.integers(0, 12)))],
         }
-    )
+        for _ in range(n_groups)
+    ]
+    named = [node for node in (*circuit.gold.node_labels, *picked[:5]) if rng.uniform() < 0.7]
+    whole: dict[str, Any] = {
+        "selected": picked,
+        "scores": {node: float(rng.choice([rng.normal(), 0.5, -3.0])) for node in picked},
+        "groups": groups,
+        "labels": {node: str(rng.choice(circuit.words)) for node in named},
+    }
+    return {part: found for part, found in whole.items() if rng.uniform() < 0.8}
 
 
-def random_prediction(rng: np.random.Generator, graph: AttributionGraph) -> Prediction:
-    """A random third of the features in groups by position, with random importance."""
-    ids = feature_node_ids(graph)
-    picked = [ids[int(i)] for i in rng.permutation(len(ids))[: max(2, len(ids) // 3)]]
-    groups: dict[int, list[str]] = {}
-    for node in picked:
-        groups.setdefault(int(graph.nodes.position[graph.index(node)]), []).append(node)
-    supernodes = tuple(
-        PredictedSupernode(f"s{number}", "x", "other", tuple(members))
-        for number, members in enumerate(groups.values(), start=1)
-    )
-    return Prediction(supernodes, {node: float(rng.uniform(0.1, 1.0)) for node in picked})
+def gold_shaped_prediction(rng: np.random.Generator, circuit: Circuit) -> dict[str, Any]:
+    """Gold itself with a few nodes moved: overlaps, embeddings and repeated names as people published them."""
+    supernodes = [{"label": s["label"], "members": list(s["members"])} for s in circuit.document["supernodes"]]
+    for group in supernodes:
+        group["members"] = [m for m in group["members"] if rng.uniform() < 0.8]
+    rng.shuffle(supernodes)
+    labels = {node: names[-1] for node, names in circuit.document["label_targets"].items() if rng.uniform() < 0.8}
+    return {"selected": circuit.document["selected"], "groups": supernodes, "labels": labels}
 
 
-def test_an_independent_scorer_agrees(gold_folder: Path, other_scorer: ModuleType) -> None:
+ADVERSARIAL: tuple[dict[str, Any], ...] = (
+    {},
+    {"selected": [], "scores": {}, "groups": [], "labels": {}},
+    {"groups": [{"label": "", "members": []}]},
+    {"scores": {"no node": 1e300, "": -1e300}},
+    {"labels": {"": "x", "no node": "   "}},
+    {"selected": ["0_0_0"] * 3, "scores": {"0_0_0": 0.0}, "groups": [{"label": "a", "members": ["0_0_0"] * 4}] * 3},
+)
+
+
+def same_score(ours: float | None, other: float) -> bool:
+    return np.isnan(other) if ours is None else abs(ours - other) <= 1e-9
+
+
+def test_an_independent_scorer_agrees(circuits: tuple[Circuit, ...], other_scorer: ModuleType) -> None:
+    """Every quantity of the scorer that lies beside the circuits, to 1e-9, for answers that nobody would give."""
     rng, compared = np.random.default_rng(11), 0
-    for path in sorted((gold_folder / "circuits").glob("*.json")):
-        circuit = json.loads(path.read_text())
-        if not (circuit["can_score"]["selection"] and circuit["can_score"]["grouping"]):
-            continue
-        graph = read_graph(gold_folder / circuit["graph"])
-        gold = as_gold(circuit, graph)
-        check_circuit(gold, graph)
-        prediction = random_prediction(rng, graph)
-        ours = score_prediction(prediction, gold, graph)
-        told = {
-            "selected": sorted(prediction.selected),
-            "scores": prediction.importance,
-            "groups": [{"label": s.label, "members": list(s.members)} for s in prediction.supernodes],
-        }
-        # both sides score the same circuit: feature nodes only, supernode members counted as selected
-        same = circuit | {
-            "selected": list(gold.selected),
-            "supernodes": [{"label": s.label, "members": list(s.members)} for s in gold.scorable_supernodes],
-        }
-        nodes = [{"node_id": i, "feature_type": "cross layer transcoder"} for i in feature_node_ids(graph)]
-        selection = other_scorer.score_selection(same, {"nodes": nodes}, told)
-        grouping = other_scorer.score_grouping(same, told)
-        for name in ("precision", "recall", "f1", "auc"):
-            value = ours.value(f"selection.{name}")
-            if value is not None:
-                assert value == pytest.approx(selection[name]), (path.stem, name)
-        assert ours.value("grouping.ari") == pytest.approx(grouping["ari"]), path.stem
-        assert ours.value("grouping.cover") == pytest.approx(grouping["cover"]), path.stem
-        compared += 1
-    assert compared >= 10
+    for circuit in circuits:
+        answers = [random_prediction(rng, circuit) for _ in range(4)]
+        answers += [gold_shaped_prediction(rng, circuit) for _ in range(2)]
+        every = {"selected": circuit.nodes, "groups": [{"label": "all", "members": circuit.nodes}]}
+        alone = {"groups": [{"label": "one", "members": [node]} for node in circuit.nodes]}
+        for told in (*answers, *ADVERSARIAL, every, alone):
+            ours = score_prediction(prediction_from_json(told), circuit.gold, circuit.graph)
+            other: dict[str, float] = {}
+            if circuit.document["can_score"]["selection"]:
+                found = other_scorer.score_selection(circuit.document, circuit.raw, told)
+                other |= {f"selection.{name}": found[name] for name in ("precision", "recall", "f1", "auc", "rprec")}
+            if circuit.document["can_score"]["grouping"]:
+                found = other_scorer.score_grouping(circuit.document, told)
+                other |= {f"grouping.{OUR_NAME.get(name, name)}": found[name] for name in GROUPING}
+            if circuit.document["label_targets"]:
+                found = other_scorer.score_labels(circuit.document["label_targets"], told)
+                other |= {f"node_labels.{name}": found[name] for name in other_scorer.TASKS["labels"]}
+            for name, value in other.items():
+                assert same_score(ours.value(name), value), (circuit.gold.gold_id, name, ours.value(name), value, told)
+            compared += len(other)
+    assert compared > 2000
 
 
-def test_a_human_circuit_scores_itself_perfectly(gold_folder: Path) -> None:
-    circuit = json.loads((gold_folder / "circuits" / "gemma-fact-dallas-austin.json").read_text())
-    graph = read_graph(gold_folder / circuit["graph"])
-    gold = as_gold(circuit, graph)
-    scores = score_prediction(prediction_of_gold(gold), gold, graph)
-    for name in ("grouping.ari", "grouping.b3_f1", "grouping.supernode_f1", "selection.precision"):
-        assert scores.value(name) == 1.0, name
-    assert scores.not_scored == ("labels", "node_labels", "causal", "edges")
+def test_averages_of_all_circuits_agree(
+    circuits: tuple[Circuit, ...], other_scorer: ModuleType, gold_folder: Path
+) -> None:
+    """Through a predictions file, as the other scorer is run: a circuit that was not answered is left out by both."""
+    rng = np.random.default_rng(12)
+    answered = {c.gold.gold_id: gold_shaped_prediction(rng, c) for c in circuits[:-2]}
+    predictions = predictions_from_json(json.loads(json.dumps(answered)))
+    told = predictions_as_json(predictions)
+    other = other_scorer.score_dir(told, str(gold_folder), skip_missing=True)["mean"]
+    scores = [
+        score_prediction(predictions[c.gold.gold_id], c.gold, c.graph)
+        for c in circuits
+        if c.gold.gold_id in predictions
+    ]
+    for task, name in (("selection", "f1"), ("selection", "auc"), ("grouping", "ari"), ("grouping", "b3_f1")):
+        metric = next(m for m in METRICS if m.name == f"{task}.{name}")
+        found = average(scores, metric)
+        assert found is not None and found.n_cases == other[task]["circuits"]
+        assert found.value == pytest.approx(other[task][name], abs=1e-9)
+
+
+def test_gold_as_the_answer_is_perfect(circuits: tuple[Circuit, ...], other_scorer: ModuleType) -> None:
+    for circuit in circuits:
+        scores = score_prediction(prediction_of_gold(circuit.gold), circuit.gold, circuit.graph)
+        told = score_prediction(
+            prediction_from_json(prediction_of_gold(circuit.gold).as_json()), circuit.gold, circuit.graph
+        )
+        for name in ("selection.f1", "selection.auc", "selection.rprec", "grouping.supernode_f1", "node_labels.exact"):
+            assert scores.value(name) in (None, 1.0) and told.value(name) in (None, 1.0), (circuit.gold.gold_id, name)
+        for name in ("ari", "pair_f1", "b3_f1", "name", "cover"):
+            assert scores.value(f"grouping.{name}") in (None, pytest.approx(1.0)), (circuit.gold.gold_id, name)
+        assert {"labels", "causal", "edges"} <= set(scores.not_scored)
 
 
 def test_groups_of_a_graph_alone_are_nearer_to_peoples_than_positions_are(
