@@ -9,7 +9,7 @@ Agents work in worker processes and meet graphs and weights alone. Gold stays in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -81,12 +81,8 @@ class BenchProgress(Protocol):
         ...
 
 
-class Note(Protocol):
-    """Told what people should know while it runs, such as a result that was damaged."""
-
-    def __call__(self, text: str) -> None:
-        """`text` is one line; parts of it may be untrusted."""
-        ...
+Note = Callable[[str], None]
+"""Told, in a line, what people should know while it runs, such as a result that was damaged; parts may be untrusted."""
 
 
 def _silent(done: int, total: int, result: CaseResult, reused: bool) -> None:

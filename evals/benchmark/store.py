@@ -92,7 +92,7 @@ def folder_name(name: str) -> str:
     """The name of an agent or a suite as the name of a folder; names that had to be changed carry a hash, so that no
     two names share a folder."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:_MAX_NAME].strip("-.")
-    return plain if plain == name else f"{plain or 'agent'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return plain if plain and plain == name else f"{plain or 'agent'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
