@@ -12,8 +12,8 @@ Source: Geiger et al. 2022, "Inducing causal structure for interpretable neural 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +23,7 @@ from tracescribe.tracer.errors import GoldFormatError, WorkError
 
 if TYPE_CHECKING:
     from tracescribe.evals.gold import ModelStamp
-    from tracescribe.evals.oracle.cases import OracleCase
+    from tracescribe.evals.oracle.cases import OracleCase, Quota
     from tracescribe.evals.oracle.homes import World
 
 DEFAULT_SEED = 7
@@ -95,12 +95,14 @@ class OracleSettings:
     Attributes:
         seed: of prompts and donors.
         tasks: tasks to draw from; empty for all.
-        per_quota: most prompts of each sort; None for what `oracle_cases.QUOTAS` says.
+        per_quota: most prompts of each sort; None for what `cases.QUOTAS` and `cases.SECOND_QUOTAS` say.
+        every: of the cases that are drawn, build the first and every so manyth; 1 for all.
     """
 
     seed: int = DEFAULT_SEED
     tasks: tuple[str, ...] = ()
     per_quota: int | None = None
+    every: int = 1
 
 
 def build_oracle_gold(
@@ -127,6 +129,7 @@ def build_oracle_gold(
     settings = settings or OracleSettings()
     world, stamp = load_world(embedded.model_dir(), embedded.transcoder_dir()), embedded_stamp()
     cases, refused = draw_cases(world, settings)
+    cases = dict(list(cases.items())[:: settings.every])
     builder = CircuitBuilder(world, stamp, _ORIGIN, _LICENCE)
     circuits = []
     for number, (gold_id, case) in enumerate(cases.items(), start=1):
@@ -172,15 +175,14 @@ def draw_cases(world: World, settings: OracleSettings) -> tuple[Mapping[str, Ora
     Raises:
         WorkError: a sort of prompt of which the model hardly answers any.
     """
-    from tracescribe.evals.oracle.cases import QUOTAS, candidate_cases, first_case
+    from tracescribe.evals.oracle.cases import QUOTAS, SECOND_DRAW, SECOND_QUOTAS, candidate_cases, first_case
     from tracescribe.evals.oracle.homes import run_prompts
 
-    rng = random.Random(settings.seed)
     cases: dict[str, OracleCase] = {}
     prompts: set[str] = set()
     refused = 0
 
-    def try_case(case: OracleCase) -> bool:
+    def try_case(case: OracleCase, *tags: str) -> bool:
         nonlocal refused
         drawn = case.sample
         if drawn.prompt in prompts:
@@ -191,18 +193,25 @@ def draw_cases(world: World, settings: OracleSettings) -> tuple[Mapping[str, Ora
             return False
         prompts.add(drawn.prompt)
         number = sum(other.sample.task == drawn.task for other in cases.values()) + 1
-        cases[f"{drawn.task.replace('_', '-')}-{number:02d}"] = case
+        cases[f"{drawn.task.replace('_', '-')}-{number:02d}"] = replace(case, tags=(*case.tags, *tags))
         return True
 
-    for task in settings.tasks or tuple(QUOTAS):
-        if task == "states":
-            try_case(first_case(rng))
-        for quota in QUOTAS[task]:
+    def draw_quotas(rng: random.Random, task: str, quotas: Iterable[Quota], *tags: str) -> None:
+        for quota in quotas:
             wanted = quota.count if settings.per_quota is None else min(quota.count, settings.per_quota)
             for _ in range(wanted):
-                if not any(try_case(candidate_cases(rng, task, quota)) for _ in range(MAX_DRAWS)):
+                if not any(try_case(candidate_cases(rng, task, quota), *tags) for _ in range(MAX_DRAWS)):
                     raise WorkError(
-                        f"oracle gold: of {MAX_DRAWS} {quota.split} prompts of sort {quota.kind!r} in task {task!r} the "
-                        "model answers none that is new; train the embedded model again"
+                        f"oracle gold: of {MAX_DRAWS} {quota.split} prompts of sort {quota.trap or quota.kind!r} in task "
+                        f"{task!r} the model answers none that is new; train the embedded model again"
                     )
+
+    rng = random.Random(settings.seed)
+    tasks = settings.tasks or tuple(QUOTAS)
+    for task in tasks:
+        if task == "states":
+            try_case(first_case(rng))
+        draw_quotas(rng, task, QUOTAS[task])
+    for task in tasks:  # by their own generators, so that the first draw stays what it was
+        draw_quotas(random.Random(f"{settings.seed} {SECOND_DRAW} {task}"), task, SECOND_QUOTAS[task], SECOND_DRAW)
     return cases, refused

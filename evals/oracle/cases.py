@@ -10,6 +10,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tracescribe.evals.oracle.temptations import Temptation
+from tracescribe.evals.oracle.traps import SORTS
+from tracescribe.evals.oracle.word_traps import tempting_sports
 from tracescribe.tracer.embedded.training import templates, world
 from tracescribe.tracer.embedded.training.causal_model import ANSWER, domain, state_of
 from tracescribe.tracer.embedded.training.corpus import TASKS, UNKNOWN_SPORT, Sample, Split, draw
@@ -26,12 +29,21 @@ FIRST_CASE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Quota:
-    """How many prompts of one sort are drawn: `kind` of sentence, from which split, and whether they distract."""
+    """How many prompts of one sort are drawn.
+
+    Attributes:
+        kind: of sentence.
+        split: from which they come; sorts of traps take no notice of it.
+        count: how many.
+        distractor: whether a short cut is the truth in them.
+        trap: a sort of trap of `SORTS`, in place of the kind.
+    """
 
     kind: str
     split: Split
     count: int
     distractor: bool = False
+    trap: str = ""
 
 
 QUOTAS: Mapping[str, tuple[Quota, ...]] = {
@@ -68,32 +80,59 @@ QUOTAS: Mapping[str, tuple[Quota, ...]] = {
 }
 """Twelve prompts a task; the first case counts among the two-hop questions on states."""
 
+_SECOND: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "states": (("two_hop", 3), ("two_places", 2), ("capital_named", 1), ("city_is_answer", 1), ("shared_answer", 1)),
+    "countries": (("two_hop", 2), ("two_places", 2), ("capital_named", 1), ("city_is_answer", 1), ("shared_answer", 2)),
+    "antonyms": (("antonym", 2), ("other_language", 3), ("not_opposite", 1), ("own_translation", 2)),
+    "addition": (("digit", 2), ("word", 2), ("equal_operands", 2), ("zero_operand", 2)),
+    "indirect_objects": (("indirect_object", 2), ("repeated_name", 2), ("third_name", 4)),
+    "people": (("known", 2), ("known_surname", 2), ("known_first_name", 1), ("mixed_names", 2), ("shared_name", 1)),
+}
+SECOND_QUOTAS: Mapping[str, tuple[Quota, ...]] = {
+    task: tuple(
+        Quota("", "any", count, distractor=True, trap=name)
+        if name in SORTS[task]
+        else Quota(name, "train" if name == "known" else "held_out", count)
+        for name, count in sorts
+    )
+    for task, sorts in _SECOND.items()
+}
+"""Eight more a task, drawn after agents had been developed on the first ones."""
+SECOND_DRAW = "second_draw"
+"""Tag of their cases."""
+
 
 @dataclass(frozen=True)
 class OracleCase:
-    """One prompt with everything that its sentence tells."""
+    """One prompt with everything that its sentence tells, and what tempts in it."""
 
     sample: Sample
     tags: tuple[str, ...]
+    temptations: tuple[Temptation, ...] = ()
 
 
 def candidate_cases(rng: random.Random, task: str, quota: Quota) -> OracleCase:
     """Draw one prompt of a quota; the caller refuses repeats and prompts that the model answers wrongly."""
+    if quota.trap:
+        trap = SORTS[task][quota.trap](rng)
+        held_out = trap.unread or trap.sample.held_out
+        return OracleCase(trap.sample, (*_tags(trap.sample, held_out), "distractor", quota.trap), trap.temptations)
     while True:
         drawn = draw(rng, task, {"kind": quota.kind})
         if drawn.kind == quota.kind and drawn.held_out == (quota.split == "held_out"):
-            return OracleCase(drawn, _tags(drawn, quota.distractor))
+            tags = _tags(drawn, drawn.held_out)
+            tempting = tempting_sports(drawn) if quota.kind == "unknown" else ()
+            return OracleCase(drawn, (*tags, "distractor") if quota.distractor else tags, tempting)
 
 
 def first_case(rng: random.Random) -> OracleCase:
     """The demo's prompt."""
     drawn = draw(rng, TASKS[0], FIRST_CASE)
-    return OracleCase(drawn, _tags(drawn, distractor=False))
+    return OracleCase(drawn, _tags(drawn, drawn.held_out))
 
 
-def _tags(drawn: Sample, distractor: bool) -> tuple[str, ...]:
-    tags = [drawn.kind, "held_out" if drawn.held_out else "train"]
-    return (*tags, "distractor") if distractor else tuple(tags)
+def _tags(drawn: Sample, held_out: bool) -> tuple[str, ...]:
+    return (drawn.kind, "held_out" if held_out else "train")
 
 
 def donor(rng: random.Random, target: Sample, variable: str, value: str) -> Sample | None:

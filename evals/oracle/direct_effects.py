@@ -77,7 +77,8 @@ class Effects:
     @property
     def drives(self) -> Floats:
         """What raises each destination in all, `[n_destinations]`: the sum of its positive direct effects."""
-        return np.maximum(self.direct, 0.0).sum(0)
+        raised: Floats = np.maximum(self.direct, 0.0).sum(0)
+        return raised
 
     def shares(self) -> tuple[Floats, Floats]:
         """Direct and total effects as shares of the destinations' drives; 0 where nothing drives a destination."""
@@ -129,9 +130,11 @@ def decide_edges(
         bounds: None for the usual ones.
 
     Returns:
-        *Asked*: in the story, and measured above the upper bound. *Undecided*: measured between the bounds; above them
-        but outside the story; or in the story with a total effect that goes through what is no end. The sign is
-        measured: of the direct effect, or of the total one where there is no direct one.
+        *Asked*: in the story, and measured above the upper bound; where there is a story, the total effect must have
+        the same sign and reach the lower bound, since a story is about what follows in the end. *Undecided*: measured
+        between the bounds; above them but outside the story; undone on other paths; or in the story with a total
+        effect that goes through what is no end. The sign is measured: of the direct effect, or of the total one where
+        there is no direct one.
     """
     bounds = bounds or EdgeBounds()
     direct, total = effects.shares()
@@ -144,9 +147,11 @@ def decide_edges(
     for source, destination, share, live in pairs:
         told, hidden = story is None or (source, destination) in story, (source, destination) in by_pattern
         measured = abs(share) >= bounds.undecided
-        if not measured and not ((told or hidden) and abs(live) >= bounds.undecided):
+        mediated = story is not None and (told or hidden) and abs(live) >= bounds.undecided
+        if not measured and not mediated:
             continue
-        asked = told and abs(share) >= bounds.asked
+        undone = story is not None and live * np.sign(share) < bounds.undecided
+        asked = told and abs(share) >= bounds.asked and not undone
         edges.append(
             GoldEdge(
                 source=source,

@@ -7,8 +7,21 @@ from tracescribe.tracer.embedded.training import templates, world
 from tracescribe.tracer.embedded.training.causal_model import ANSWER
 from tracescribe.tracer.embedded.training.corpus import UNKNOWN_SPORT
 
-_OPERATION_NAMES = {"antonym": ("antonym", "opposite"), "translation": ("translation", "translate")}
-_LANGUAGE_NAMES = {"English": ("English",), "French": ("French", "français"), "Spanish": ("Spanish", "español")}
+_OPERATION_NAMES = {
+    "antonym": ("antonym", "opposite", "opposite of"),
+    "translation": ("translation", "translate", "same meaning"),
+}
+_LANGUAGE_NAMES = {
+    "English": ("English", "anglais", "inglés"),
+    "French": ("French", "français", "francés", "française"),
+    "Spanish": ("Spanish", "espagnol", "español", "española"),
+}
+_VARIABLE_NAMES = {
+    "a": ("number", "operand"),
+    "b": ("number", "operand"),
+    "repeated_name": ("repeated name", "repeated"),
+}
+"""How a variable may be called; the others by their own name."""
 
 
 def label_of(variable: str, value: str) -> str:
@@ -19,8 +32,10 @@ def label_of(variable: str, value: str) -> str:
 def accepted_labels(variable: str, value: str) -> tuple[str, ...]:
     """Every name that counts as right, the plainest first.
 
-    A meaning can be called by its words in any language or by its concept, a number by either numeral, an operation by
-    the words that ask for it.
+    The rule: a name is right if it means this value of this variable, whoever says it. A value is called by its words in
+    every language of the corpus, a number by either numeral, a meaning by its concept too, an operation by the words that
+    ask for it; and each may stand with the name of its variable, on either side. What merely goes with a value (the
+    capital of a state) is no name of it.
     """
     if variable == "meaning":
         concept, pole = value[:-1], value[-1]
@@ -38,7 +53,10 @@ def accepted_labels(variable: str, value: str) -> tuple[str, ...]:
     else:
         names = [value]
     if variable == ANSWER:
-        names = [f"say {names[0]}", *names]
+        names = [f"say {value}", *names, f"answer {value}", f"the answer is {value}"]
+    elif variable != "meaning":  # its values are called by words, of which there are many
+        kinds = _VARIABLE_NAMES.get(variable, (variable,))
+        names += [phrase for kind in kinds for name in names for phrase in (f"{kind} {name}", f"{name} {kind}")]
     return tuple(dict.fromkeys(names))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tracescribe.evals.oracle.direct_effects import Effects, Floats, measure_effects
-from tracescribe.evals.oracle.homes import PromptRuns, World, run_prompts
+from tracescribe.evals.oracle.homes import World
 from tracescribe.tracer.embedded.training.corpus import Sample
 from tracescribe.tracer.embedded.training.tiny_llama import Run
 from tracescribe.tracer.embedded.training.tokens import encode

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import tracescribe.evals
+from tracescribe.evals.gold import GoldCircuit, GoldEdge, GoldSet, GoldSupernode, check_circuit, read_gold
 from tracescribe.evals.oracle import building as oracle
-from tracescribe.evals.gold import GoldCircuit, GoldSet, GoldSupernode, check_circuit, read_gold
 from tracescribe.evals.oracle.building import OracleSettings, build_oracle_gold, load_oracle_gold
+from tracescribe.evals.oracle.traps import SORTS
 from tracescribe.evals.prediction import prediction_of_gold
 from tracescribe.evals.scores import METRICS, score_prediction
 from tracescribe.tracer.attribution import attribute
@@ -45,12 +46,51 @@ def nodes(supernode: GoldSupernode) -> list[FeatureNode]:
 
 def test_the_set_has_what_it_promises(oracle_gold: GoldSet) -> None:
     by_task = {task: [c for c in oracle_gold.circuits if c.family == task] for task in TASKS}
-    assert len(oracle_gold.circuits) >= 60
-    assert all(len(circuits) >= 10 for circuits in by_task.values())
+    assert len(oracle_gold.circuits) >= 120
+    assert all(len(circuits) >= 20 for circuits in by_task.values())
     assert len({c.prompt for c in oracle_gold.circuits}) == len(oracle_gold.circuits)
     assert sum("held_out" in c.tags for c in oracle_gold.circuits) >= len(oracle_gold.circuits) / 2
-    assert sum("distractor" in c.tags for c in oracle_gold.circuits) >= 6
+    assert all(sum("distractor" in c.tags for c in circuits) >= 4 for circuits in by_task.values())
+    assert sum("distractor" in c.tags for c in oracle_gold.circuits) >= 40
+    assert all(sum("second_draw" in c.tags for c in circuits) == 8 for circuits in by_task.values())
     assert all(t.probability is not None and t.probability >= 0.5 for c in oracle_gold.circuits for t in c.targets)
+
+
+def test_every_sort_of_trap_is_there(oracle_gold: GoldSet) -> None:
+    for task, sorts in SORTS.items():
+        tags = {tag for c in oracle_gold.circuits if c.family == task for tag in c.tags}
+        assert set(sorts) <= tags, task
+
+
+def test_what_tempts_is_wrong(oracle_gold: GoldSet) -> None:
+    """No trap stands for what the circuit computes, and none of its features is a part of the circuit."""
+    assert sum(bool(c.traps) for c in oracle_gold.circuits) >= 35
+    assert sum(bool(trap.members) for c in oracle_gold.circuits for trap in c.traps) >= 4
+    for circuit in oracle_gold.circuits:
+        concepts = {s.concept for s in circuit.supernodes}
+        for trap in circuit.traps:
+            assert "distractor" in circuit.tags and trap.concept not in concepts, circuit.gold_id
+            assert trap.label in trap.accepted_labels
+            assert not set(trap.members) & {*circuit.selected, *circuit.undecided}
+
+
+def test_a_city_that_is_named_but_not_asked_about_lights_its_state(oracle_gold: GoldSet) -> None:
+    """The features of the wrong state fire, at the wrong city, and the answer does not need them."""
+    for circuit in (c for c in oracle_gold.circuits if "two_places" in c.tags):
+        variable = "state" if circuit.family == "states" else "country"
+        trap = next(t for t in circuit.traps if t.concept.startswith(f"{variable}="))
+        assert trap.members and circuit.complete, circuit.gold_id
+        where = {int(member.split("_")[2]) for member in trap.members}
+        (own,) = {int(member.split("_")[2]) for member in carrier(circuit, variable).members}
+        assert own not in where
+
+
+def test_the_first_draw_is_kept(oracle_gold: GoldSet) -> None:
+    """Old cases keep their names, so that figures before and after the second draw can be told apart."""
+    for task in TASKS:
+        circuits = [c for c in oracle_gold.circuits if c.family == task]
+        assert ["second_draw" in c.tags for c in circuits] == [False] * 12 + [True] * 8
+        assert [c.gold_id for c in circuits if "second_draw" not in c.tags][-1] == f"{task.replace('_', '-')}-12"
 
 
 def test_texas_is_found_in_the_dallas_trace(dallas: GoldCircuit, dallas_graph: AttributionGraph) -> None:
@@ -123,6 +163,9 @@ def test_gold_fits_every_trace_and_scores_itself_perfectly(
         check_circuit(circuit, graph)
         scores = score_prediction(prediction_of_gold(circuit), circuit, graph)
         for name, value in scores.values.items():
+            if name == "causal.decidable":  # edges that gold leaves undecided are among gold's claims
+                assert value.value is not None and value.value >= 0.8, circuit.gold_id
+                continue
             assert value.value in (None, 0.0 if name in ERROR_RATES else 1.0), (circuit.gold_id, name)
 
 
@@ -164,7 +207,7 @@ def read_gold_stamp() -> dict[str, str | None]:
 
 
 def test_building_twice_gives_the_same_gold(tmp_path: Path) -> None:
-    settings = OracleSettings(tasks=("states", "people"), per_quota=1)
+    settings = OracleSettings(tasks=("states", "people"), per_quota=1, every=9)
     seen: list[str] = []
     build_oracle_gold(settings, out=tmp_path / "a.json", progress=lambda done, total, text: seen.append(text))
     build_oracle_gold(settings, out=tmp_path / "b.json")
@@ -175,18 +218,28 @@ def test_building_twice_gives_the_same_gold(tmp_path: Path) -> None:
 
 
 def test_the_shipped_gold_is_what_the_builder_makes(oracle_gold: GoldSet) -> None:
-    rebuilt = build_oracle_gold(OracleSettings(tasks=("states",)))
+    rebuilt = build_oracle_gold(OracleSettings(every=13))  # of both draws and all tasks
+    assert {circuit.family for circuit in rebuilt.circuits} == set(TASKS)
     shipped = {circuit.gold_id: circuit for circuit in oracle_gold.circuits}
     for circuit in rebuilt.circuits:
         stored = shipped[circuit.gold_id]
-        assert (circuit.prompt, circuit.supernodes, circuit.edges) == (stored.prompt, stored.supernodes, stored.edges)
+        assert (circuit.prompt, circuit.supernodes, circuit.traps) == (stored.prompt, stored.supernodes, stored.traps)
+        assert [_without_figures(e) for e in circuit.edges] == [_without_figures(e) for e in stored.edges]
+        assert [(e.share, e.total) for e in circuit.edges] == [
+            (pytest.approx(e.share, abs=2e-3), pytest.approx(e.total, abs=2e-3)) for e in stored.edges
+        ]
+
+
+def _without_figures(edge: GoldEdge) -> tuple[str, str, int, bool, str]:
+    return edge.source, edge.destination, edge.sign, edge.visible, edge.status
 
 
 def test_the_oracle_shares_no_code_with_the_agents() -> None:
     """Neither agents nor the tracer's interventions and attribution may decide what is true."""
     folder = Path(tracescribe.evals.__file__).parent
     forbidden = ("tracescribe.agents", "tracescribe.tracer.attribution", "tracescribe.tracer.interventions")
-    paths = [*(folder / "gold").rglob("*.py"), *(folder / "oracle").rglob("*.py")]
+    schema = [folder / "gold" / f"{name}.py" for name in ("schema", "parts", "effects", "recorded", "checks")]
+    paths = [*schema, *(folder / "oracle").rglob("*.py")]
     assert len(paths) > 8
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
