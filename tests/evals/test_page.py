@@ -181,6 +181,7 @@ def test_names_in_the_scatter_plot_do_not_cover_each_other_and_stay_inside() -> 
     assert heights[0] > 0 and heights[-1] < SCATTER_HEIGHT
     assert all(0 <= dot.x <= SCATTER_WIDTH for dot in drawn.dots)
     assert 2 <= len(drawn.up) <= 7
+    assert [tick.text for tick in drawn.across] == ["0.1", "0.2", "0.5", "1"]
 
 
 def test_cheaper_is_left_and_better_is_up_and_what_has_no_cost_is_left_out() -> None:

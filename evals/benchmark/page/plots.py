@@ -157,10 +157,9 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> Scatter | No
             Dot(x, y, y_of(point.low), y_of(point.high), name, label_x, label_y + 4, anchor, point.mark % N_MARKS)
         )
     told = "; ".join(f"{_short(p.name)}: {p.value:.2f} at {number(p.cost)}" for p in shown)
-    powers = range(first, last + 1, max(1, math.ceil((last - first) / 6)))
     return Scatter(
         dots=tuple(dots),
-        across=tuple(Tick(x_of(10.0**power), number(10.0**power)) for power in powers),
+        across=tuple(Tick(x_of(cost), number(cost)) for cost in _round_costs(first, last)),
         up=tuple(Tick(y_of(value), number(value)) for value in _round_values(bottom, top)),
         x_title=x_title,
         y_title=y_title,
@@ -171,6 +170,13 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> Scatter | No
 def number(value: float) -> str:
     """A short number for an axis: 0.01, 1, 100, 1e6."""
     return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-") if abs(value) >= 1e5 else f"{value:.4g}"
+
+
+def _round_costs(first: int, last: int) -> list[float]:
+    """Powers of ten, fewer where there are many, with 2 and 5 between them where there are few."""
+    step, between = max(1, math.ceil((last - first) / MOST_TICKS)), (1, 2, 5) if last - first <= 2 else (1,)
+    every = [factor * 10.0**power for power in range(first, last + 1, step) for factor in between]
+    return [cost for cost in every if cost <= 10.0**last]
 
 
 def _short(name: str) -> str:

@@ -100,6 +100,7 @@ class SuiteView:
     """One suite on the page.
 
     Attributes:
+        paid: whether any agent used tokens or money.
         harmless: (agent, mark, cells) without circuits whose prompts are about harm; empty where there are none.
     """
 
@@ -107,6 +108,7 @@ class SuiteView:
     circuits: int
     heads: tuple[MetricRow, ...]
     board: tuple[BoardRow, ...]
+    paid: bool
     harmless: tuple[tuple[str, int, tuple[Cell, ...]], ...]
     scatters: tuple[Scatter, ...]
     tasks: tuple[MetricTable, ...]

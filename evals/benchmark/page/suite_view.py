@@ -35,6 +35,7 @@ def suite_view(board: Board, suite: SuiteBoard) -> SuiteView:
         circuits=suite.circuits,
         heads=heads,
         board=tuple(_board_row(row, suite, marks[row.agent]) for row in suite.agents),
+        paid=any(row.cost.tokens or row.cost.usd for row in suite.agents),
         harmless=tuple(
             (agent, marks[agent], tuple(cell(found.get(name)) for name in suite.main))
             for agent, found in (suite.without_sensitive or {}).items()
@@ -59,7 +60,7 @@ def cell(found: Value | None, scale: Scale | None = None, chance: float | None =
 
 def _interval(low: float, high: float) -> str:
     """With a dash, or in words where a sign could be taken for one."""
-    return f"{low:.3f}–{high:.3f}" if low >= 0 else f"{low:.3f} to {high:.3f}"
+    return f"{low:.2f}–{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
 
 
 def _board_row(row: AgentRow, suite: SuiteBoard, mark: int) -> BoardRow:
