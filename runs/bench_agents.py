@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from tracescribe.tracer.errors import InputError
 if TYPE_CHECKING:
     from tracescribe.agents.agent import InterpretationAgent
     from tracescribe.evals.benchmark.work import Contestant
+    from tracescribe.evals.scorers.label_similarity import LabelRaters
 
 DEFAULT_AGENTS = ("offline", "influence", "position", "random")
 """Who is run when nobody is named: the agent of this product, and what it has to beat."""
@@ -86,16 +87,44 @@ def _may_cost(prepared: PreparedAgent) -> bool:
 
 
 def _settings(prepared: PreparedAgent) -> Mapping[str, Any]:
-    """All that decides an agent's results, but its seed; agents that ask no language model are opened for it, which is
-    free."""
+    """All that decides an agent's results, but its seed."""
     from dataclasses import asdict
 
     loop = asdict(prepared.loop)
     loop.pop("seed", None)
-    if prepared.llm is not None:
-        return {"llm": prepared.llm.as_json(), "loop": loop}
-    with prepared.enter(Path("unused")) as agent:
+    return {"agent": dict(prepared.settings), "loop": loop}
+
+
+@contextmanager
+def label_raters(
+    spec: str | None, calls: Path, max_usd: float | None, prices: tuple[float | None, float | None] = (None, None)
+) -> Iterator[LabelRaters]:
+    """A language model that judges labels, calibrated on pairs that people decided; nobody where none was asked for.
+
+    Args:
+        calls: file for the record of its calls: what it holds is not asked, and not paid for, again.
+        max_usd: of all its questions together.
+        prices: USD per million tokens read and written, where the price list does not know them.
+
+    Raises:
+        InputError: the spec names no language model.
+        WorkError: it gives too few usable answers to be trusted.
+    """
+    from tracescribe.evals.scorers.label_similarity import NO_RATERS, LabelRaters
+
+    if spec is None:
+        yield NO_RATERS
+        return
+    from tracescribe.agents.budget import Budget, Meter
+    from tracescribe.agents.llm.base import LlmProposerBase
+    from tracescribe.agents.providers.spec import parse_agent_spec
+    from tracescribe.evals.scorers.label_judge import make_label_judge
+
+    if parse_agent_spec(spec).kind != "llm":
+        raise InputError(f"--label-judge {spec!r} asks no language model; give one such as openai:MODEL")
+    budget = Budget(experiments=None, forward_passes=None, seconds=None, llm_calls=None, tokens=None, usd=max_usd)
+    prepared = prepare_agent(AgentChoice(spec=spec, price_input=prices[0], price_output=prices[1]), max_usd=max_usd)
+    with prepared.enter(calls) as agent:
         proposer = getattr(agent, "proposer", None)
-        if proposer is None:
-            return {"loop": loop, **dict(getattr(agent, "settings_told", {}))}
-        return {"proposer": dict(proposer.settings()), "prompts": dict(proposer.prompt_versions()), "loop": loop}
+        assert isinstance(proposer, LlmProposerBase), "an agent that asks a language model"
+        yield LabelRaters(judge=make_label_judge(proposer.session, Meter(budget)))

@@ -12,10 +12,13 @@ from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
     from tracescribe.evals.benchmark.suites import Suite, SuitePart, ToolboxSpec
+    from tracescribe.evals.compiled.building import CompiledProgram
     from tracescribe.evals.gold import GoldCircuit
 
 ORACLE, COMPILED = "oracle", "compiled"
 COMPILED_FOLDER = DEFAULT_WORKSPACE / COMPILED
+COMPILED_MARK = "compiled.json"
+"""What a folder of compiled programs holds."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,12 @@ def open_suites(names: Sequence[str], weights: Weights) -> OpenedSuites:
         if name == ORACLE:
             suites.append(_oracle())
         elif name == COMPILED:
-            suites.append(_compiled(COMPILED_FOLDER, build=True))
+            suites.append(_compiled(COMPILED, _built()))
+        elif (Path(name).expanduser() / COMPILED_MARK).is_file():
+            from tracescribe.evals.compiled.building import read_compiled
+
+            free = _free_name(Path(name).expanduser().resolve().name, {suite.name for suite in suites})
+            suites.append(_compiled(free, read_compiled(Path(name).expanduser())))
         else:
             suite, told = _of_path(Path(name).expanduser(), weights.spec(), taken={suite.name for suite in suites})
             suites.append(suite)
@@ -92,24 +100,25 @@ def _oracle() -> Suite:
     return Suite(ORACLE, (SuitePart(load_oracle_gold().circuits, toolbox=ToolboxSpec()),))
 
 
-def _compiled(folder: Path, *, build: bool) -> Suite:
-    from tracescribe.evals.benchmark.suites import Suite, SuitePart, ToolboxSpec
-    from tracescribe.evals.compiled.building import build_compiled, read_compiled
+def _built() -> Sequence[CompiledProgram]:
+    """The compiled suite in the workspace; built unless it lies there as this version builds it."""
+    from tracescribe.evals.compiled.building import build_compiled
     from tracescribe.runs import terminal
 
-    if build and not folder.is_dir():
-        log = terminal.StepLog()
-        with log.step("compile") as details:
-            build_compiled(folder)
-            details.append(str(folder))
-    parts = [
-        SuitePart(
-            program.gold.circuits,
-            toolbox=ToolboxSpec(str(program.model), str(program.transcoders), str(program.evidence)),
-        )
-        for program in read_compiled(folder)
-    ]
-    return Suite(COMPILED, tuple(parts))
+    with terminal.progress_bars() as bars:
+        stage = terminal.StageBars(bars)
+        return build_compiled(COMPILED_FOLDER, progress=lambda done, total, name: stage("compiled", done, total, name))
+
+
+def _compiled(name: str, programs: Sequence[CompiledProgram]) -> Suite:
+    from tracescribe.evals.benchmark.suites import Suite, SuitePart, ToolboxSpec
+
+    parts: list[SuitePart] = []
+    for one in programs:
+        evidence = None if one.evidence is None else str(one.evidence.absolute())
+        toolbox = ToolboxSpec(str(one.model.absolute()), str(one.transcoders.absolute()), evidence)
+        parts.append(SuitePart(one.gold.circuits, toolbox=toolbox))
+    return Suite(name, tuple(parts))
 
 
 def _of_path(path: Path, given: ToolboxSpec | None, taken: set[str]) -> tuple[Suite, list[str]]:

@@ -33,6 +33,8 @@ def show_bench(outcome: BenchOutcome, as_json: bool) -> None:
         console.print(terminal.styled(f"failed: {_named(result)}: {_why(result)}"), soft_wrap=True)
     if len(failures) > MAX_FAILURES_SHOWN:
         console.print(f"failed: {len(failures) - MAX_FAILURES_SHOWN} more; --json lists all")
+    for agreed in sorted(agreements(outcome)):
+        console.print(terminal.styled(f"labels.judged: {agreed}"), soft_wrap=True)
     for told in (*outcome.left_out, *outcome.bench.damaged):
         console.print(terminal.styled(f"left out: {told}"), soft_wrap=True)
     if outcome.bench.missing:
@@ -40,6 +42,12 @@ def show_bench(outcome: BenchOutcome, as_json: bool) -> None:
     for path in outcome.written:
         console.print(terminal.styled(f"predictions: {path}"), soft_wrap=True)
     console.print(terminal.styled(f"results: {outcome.folder}"), soft_wrap=True)
+
+
+def agreements(outcome: BenchOutcome) -> set[str]:
+    """How far each judge of labels agrees with people: told beside every score that it gave."""
+    held = (r.scores.label_judge for r in outcome.bench.results if r.scores is not None)
+    return {agreement.told() for agreement in held if agreement is not None}
 
 
 def bench_json(outcome: BenchOutcome) -> dict[str, Any]:
@@ -51,6 +59,7 @@ def bench_json(outcome: BenchOutcome) -> dict[str, Any]:
             {"agent": r.agent, "suite": r.suite, "gold_id": r.gold_id, "seed": r.seed, **_failure(r)}
             for r in outcome.bench.failures()
         ],
+        "label_judges": sorted(agreements(outcome)),
         "missing": outcome.bench.missing,
         "left_out": list(outcome.left_out),
         "damaged": list(outcome.bench.damaged),

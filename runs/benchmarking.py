@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracescribe.runs import terminal
 from tracescribe.runs.agent_choice import AgentChoice
-from tracescribe.runs.bench_agents import DEFAULT_AGENTS, contestants, split_specs
+from tracescribe.runs.bench_agents import DEFAULT_AGENTS, contestants, label_raters, split_specs
 from tracescribe.runs.bench_suites import Weights, open_suites
 from tracescribe.runs.workspace import DEFAULT_WORKSPACE, prepare_file, prepare_folder
 from tracescribe.tracer.errors import InputError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tracescribe.evals.benchmark.work import Contestant
 
 DEFAULT_FOLDER = DEFAULT_WORKSPACE / "bench"
+JUDGE_CALLS = "label_judge.jsonl"
+"""The record of calls to the judge of labels, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,11 @@ def run_benchmark(call: BenchCall) -> BenchOutcome:
         shown = BenchBars(bars)
         for told in opened.left_out:
             shown.note(f"left out: {told}")
-        bench = run_bench(agents, suites, store, settings, shown, shown.note)
+        prices = (call.price_input, call.price_output)
+        with label_raters(call.label_judge, folder / JUDGE_CALLS, call.max_usd, prices) as raters:
+            if raters.judge is not None:
+                shown.note(raters.judge.agreement.told())
+            bench = run_bench(agents, suites, store, settings, shown, shown.note, raters)
     from tracescribe.evals.benchmark.predictions import write_predictions
 
     written = [

@@ -11,6 +11,7 @@ from tracescribe.evals.benchmark.results import CaseCost, CaseFailure, CaseResul
 from tracescribe.evals.gold import GoldCircuit
 from tracescribe.evals.prediction import Prediction, prediction_of_report
 from tracescribe.evals.scorers.causal import confusion
+from tracescribe.evals.scorers.label_similarity import LabelRaters
 from tracescribe.evals.scorers.metric import Tally
 from tracescribe.evals.scores import METRICS, Scores, score_report
 from tracescribe.tracer.errors import ReportError
@@ -73,13 +74,16 @@ def interpretation_mark(
     return sha256_json(told)[:_MARK]
 
 
-def scoring_mark(gold: GoldCircuit, toolbox: ToolboxSpec | None, settings: RunSettings, shufflings: int) -> str:
-    """Hash of everything that decides the scores of a report."""
+def scoring_mark(
+    gold: GoldCircuit, toolbox: ToolboxSpec | None, settings: RunSettings, shufflings: int, judge: str
+) -> str:
+    """Hash of everything that decides the scores of a report; `judge` names who judges labels, empty for nobody."""
     told = {
         "gold": gold.model_dump(mode="json"),
         "metrics": sorted(metric.name for metric in METRICS),
         "interventions": settings.interventions and toolbox is not None,
         "shufflings": shufflings,
+        "judge": judge,
     }
     return sha256_json(told)[:_MARK]
 
@@ -103,6 +107,7 @@ def scored_case(
     measured: Mapping[str, Any] | None,
     cost: CaseCost,
     shufflings: int,
+    raters: LabelRaters,
 ) -> CaseResult:
     """Score a report.
 
@@ -111,13 +116,14 @@ def scored_case(
         graph: the unpruned graph that the report is about.
         measured: tallies of the scores that run the model, by metric name; None where it was not run.
         shufflings: of gold, for the permutation control; 0 for none.
+        raters: who rates names beyond their words.
 
     Raises:
         ReportError: the report cannot be read or breaks its contract.
         GoldFormatError: it is about something else than the gold.
     """
     report = _read(report_file)
-    scores = score_report(report, key.gold, graph)
+    scores = score_report(report, key.gold, graph, raters)
     prediction = prediction_of_report(report, graph)
     if measured:
         scores = scores.with_values(tallies(measured))

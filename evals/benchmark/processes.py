@@ -1,28 +1,22 @@
 """Worker processes that may crash, hang or flood: each holds one task, and what becomes of it never harms the others.
 
-A worker speaks over a pipe of its own, in bounded JSON; nothing that it says is unpickled. It is a session of its own,
-so that Ctrl-C reaches the parent alone, and it watches its parent: when that is gone it ends itself and everything that
-it started. A worker that is ended takes its descendants with it.
+A worker speaks over a pipe of its own, in bounded JSON; nothing that it says is unpickled. A worker that is ended takes
+its descendants with it; see `worker_life` for what it does when its parent is gone.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
+from tracescribe.evals.benchmark.worker_life import Answer, Handler, descendants, end_processes, work
 from tracescribe.tracer.errors import WorkError
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -34,20 +28,6 @@ MAX_STARTS_IN_A_ROW = 3
 _POLL_SECONDS = 0.5
 
 OutcomeKind = Literal["answer", "error", "died", "timeout", "flood"]
-Answer = Mapping[str, Any]
-"""What a worker answers: plain JSON values."""
-
-
-class Handler(Protocol):
-    """Carries out tasks inside a worker. Pickled once, when the worker starts."""
-
-    def __call__(self, task: Any, started: Callable[[], None]) -> Answer:
-        """Carry out one task.
-
-        Args:
-            started: to be called when what the task needs is loaded: its time counts from then on.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -158,7 +138,7 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=_work, args=(theirs, self._handler), daemon=False)
+        process = self._context.Process(target=work, args=(theirs, self._handler), daemon=False)
         process.start()
         theirs.close()
         worker = _Worker(process, ours, time.monotonic())
@@ -258,90 +238,3 @@ def _told_code(code: int | None) -> str:
     with suppress(ValueError):
         return f"signal {signal.Signals(-code).name}"
     return f"signal {-code}"
-
-
-def descendants(pid: int) -> tuple[int, ...]:
-    """Processes that a process started, and those that they started; empty where the system does not tell."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError, IndexError):
-            # the name in brackets may hold anything, brackets and spaces included
-            fields = entry.read_text(errors="replace").rpartition(")")[2].split()
-            children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), ()):
-            found.append(child)
-            waiting.append(child)
-    return tuple(found)
-
-
-def end_processes(pids: tuple[int, ...]) -> None:
-    """End processes at once; those that are gone already are no fault."""
-    for pid in pids:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-
-
-# -- in the worker ----------------------------------------------------------------------------------------------------
-
-
-def _work(pipe: Connection, handler: Handler) -> None:
-    """A worker's life: one task after the other, until the parent closes the pipe or is gone."""
-    with suppress(OSError):
-        os.setsid()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _say(pipe, {"at": "up"})
-    # stdout is the parent's result, and both are anybody's to flood
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
-    os.dup2(quiet, sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
-    while True:
-        try:
-            task = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            answer = handler(task, lambda: _say(pipe, {"at": "started"}))
-            _say(pipe, {"at": "answer", "answer": answer})
-        except Exception as error:  # noqa: BLE001 - the parent decides what an error means
-            _say(pipe, {"at": "error", **told_error(error)})
-
-
-def told_error(error: BaseException) -> dict[str, Any]:
-    """An error as plain values.
-
-    Returns:
-        `message` on one line, `type`, `exit_code` of errors of this product, and `failure_kind` where the error has one.
-    """
-    from tracescribe.tracer.errors import TracescribeError
-
-    ours = isinstance(error, TracescribeError)
-    text = " ".join(str(error).split())[:2000]
-    where = ""
-    if not ours and error.__traceback__ is not None:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" ({Path(last.filename).name}, line {last.lineno})"
-    kind = getattr(error, "failure_kind", None)
-    return {
-        "message": text if ours else f"{type(error).__name__}: {text}{where}",
-        "type": type(error).__name__,
-        "exit_code": error.exit_code if isinstance(error, TracescribeError) else None,
-        "failure_kind": kind if isinstance(kind, str) else None,
-    }
-
-
-def _say(pipe: Connection, message: Mapping[str, Any]) -> None:
-    pipe.send_bytes(json.dumps(message).encode())
-
-
-def _end_with_parent() -> None:
-    """Wait until the parent is gone; then end all that was started here, and this process."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    parent.join()
-    end_processes(descendants(os.getpid()))
-    os._exit(1)

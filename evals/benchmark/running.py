@@ -19,6 +19,7 @@ from tracescribe.evals.benchmark.results import CaseResult
 from tracescribe.evals.benchmark.store import BenchStore, Manifest, folder_name, manifest_of
 from tracescribe.evals.benchmark.suites import Suite
 from tracescribe.evals.benchmark.work import Contestant
+from tracescribe.evals.scorers.label_similarity import NO_RATERS, LabelRaters
 from tracescribe.evals.scores import Scores
 from tracescribe.tracer.errors import SettingError
 
@@ -143,6 +144,7 @@ def run_bench(
     settings: RunSettings | None = None,
     progress: BenchProgress = _silent,
     note: Note = _unnoted,
+    raters: LabelRaters = NO_RATERS,
 ) -> BenchResult:
     """Run agents on gold circuits and score their reports.
 
@@ -150,6 +152,7 @@ def run_bench(
         contestants: with different names; every one gets the same graphs, weights and budget, and nothing of the gold.
         suites: with different names.
         store: where results go, and where those of an earlier run are looked for.
+        raters: who rates names beyond their words.
 
     Raises:
         SettingError: no agents or suites, or two of one name.
@@ -174,7 +177,7 @@ def run_bench(
         if not settings.reuse:
             store.clear()
         store.write_manifest(manifest.model_copy(update={"settings": told}))
-        Schedule(contestants, suites, store, settings, progress, note).run()
+        Schedule(contestants, suites, store, settings, progress, note, raters).run()
         return read_bench(store)
 
 

@@ -35,6 +35,7 @@ from tracescribe.tracer.provenance import sha256_json
 
 if TYPE_CHECKING:
     from tracescribe.evals.benchmark.running import BenchProgress, Note, RunSettings
+    from tracescribe.evals.scorers.label_similarity import LabelRaters
     from tracescribe.tracer.graph import AttributionGraph
 
 _KIND: dict[str, FailureKind] = {"died": "crash", "timeout": "timeout", "flood": "flood"}
@@ -84,12 +85,15 @@ class Schedule:
         settings: RunSettings,
         progress: BenchProgress,
         note: Note,
+        raters: LabelRaters,
     ) -> None:
         self._contestants = contestants
         self._store = store
         self._settings = settings
         self._progress = progress
         self._note = note
+        self._raters = raters
+        self._judge = "" if raters.judge is None else raters.judge.agreement.judge
         self._heap: list[tuple[int, int, int, Callable[[WorkerPool], None]]] = []
         self._order = 0
         self._to_score: deque[_Case] = deque()
@@ -129,7 +133,7 @@ class Schedule:
         toolbox = circuit.part.toolbox
         interpreted = interpretation_mark(contestant, gold, toolbox, self._settings, seed)
         shufflings = self._shufflings(contestant)
-        specification = f"{interpreted}.{scoring_mark(gold, toolbox, self._settings, shufflings)}"
+        specification = f"{interpreted}.{scoring_mark(gold, toolbox, self._settings, shufflings, self._judge)}"
         report = self._store.report_path(suite, contestant.name, seed, gold.gold_id)
         case = _Case(circuit, contestant, seed, specification, report)
         found = self._store.read_result(suite, contestant.name, seed, gold.gold_id)
@@ -266,6 +270,7 @@ class Schedule:
                 case.measured,
                 case.cost,
                 self._shufflings(case.contestant),
+                self._raters,
             ).model_copy(update={"unmeasured": case.unmeasured})
         except TracescribeError as fault:
             failure = CaseFailure(kind="scoring", message=f"the report cannot be scored: {fault}")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tracescribe.agents.budget import Budget
 from tracescribe.agents.case import InterpretationCase
-from tracescribe.evals.benchmark.processes import Answer
 from tracescribe.evals.benchmark.suites import ToolboxSpec
+from tracescribe.evals.benchmark.worker_life import Answer
 from tracescribe.tracer.errors import WorkError
 from tracescribe.tracer.provenance import write_text_atomic
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.evals.bench_acts import Acts
-from tracescribe.evals.benchmark.processes import MAX_MESSAGE_BYTES, Outcome, WorkerPool, descendants
+from tracescribe.evals.benchmark.processes import MAX_MESSAGE_BYTES, Outcome, WorkerPool
+from tracescribe.evals.benchmark.worker_life import descendants
 from tracescribe.tracer.errors import WorkError
 
 ROOT = Path(__file__).resolve().parents[2]
