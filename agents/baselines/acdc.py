@@ -60,8 +60,8 @@ class AcdcBaseline(EdgeBaseline):
         inside = [index for index in candidates if name_of_node(graph, index) in on]
         inside.sort(key=lambda index: (-scores[index], index))
         return Selection(
-            nodes=tuple(tuple(graph.feature_node(index)) for index in inside),
-            scores=tuple((tuple(graph.feature_node(index)), score) for index, score in scores.items()),
+            nodes=tuple(graph.feature_node(index) for index in inside),
+            scores=tuple((graph.feature_node(index), score) for index, score in scores.items()),
             edges=tuple(sorted(edges)),
         )
 

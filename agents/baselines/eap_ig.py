@@ -58,8 +58,8 @@ class EapIgBaseline(EdgeBaseline):
         inside = [index for index in candidates if name_of_node(graph, index) in on]
         inside.sort(key=lambda index: (-abs(scores[index]), index))
         return Selection(
-            nodes=tuple(tuple(graph.feature_node(index)) for index in inside),
-            scores=tuple((tuple(graph.feature_node(index)), abs(score)) for index, score in scores.items()),
+            nodes=tuple(graph.feature_node(index) for index in inside),
+            scores=tuple((graph.feature_node(index), abs(score)) for index, score in scores.items()),
             edges=tuple(sorted(edges)),
         )
 

@@ -32,13 +32,13 @@ class Selection(Frozen):
     """What a method keeps of a case's graph.
 
     Attributes:
-        nodes: features of the circuit, best first, as layer, position, feature.
+        nodes: features of the circuit, best first.
         scores: of features, in and out of the circuit.
         edges: source and destination; features as `layer_feature_position`, tokens as `token_position`, or `output`.
     """
 
-    nodes: tuple[tuple[int, int, int], ...]
-    scores: tuple[tuple[tuple[int, int, int], float], ...]
+    nodes: tuple[FeatureNode, ...]
+    scores: tuple[tuple[FeatureNode, float], ...]
     edges: tuple[tuple[str, str], ...]
 
 
@@ -68,12 +68,12 @@ class EdgeBaseline(BaselineProposer):
 
     def groups(self, tools: CaseTools, survey: Survey) -> Groups:
         """The features that are kept, by position: neither method says which belong together."""
-        nodes = [FeatureNode(*node) for node in self._selection(tools, survey).nodes]
+        nodes = self._selection(tools, survey).nodes
         return gathered(nodes, [node.position for node in nodes])
 
     def rank(self, tools: CaseTools, survey: Survey, supernodes: tuple[Supernode, ...]) -> Mapping[FeatureNode, float]:
         """The method's own scores."""
-        scores = ((FeatureNode(*node), score) for node, score in self._selection(tools, survey).scores)
+        scores = self._selection(tools, survey).scores
         return {node: score for node, score in scores if node in survey.full.node_of_feature}
 
     def connect(

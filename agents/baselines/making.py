@@ -9,6 +9,7 @@ from tracescribe.agents.baselines.acdc import AcdcBaseline
 from tracescribe.agents.baselines.attribution_profiles import ProfilesBaseline
 from tracescribe.agents.baselines.common import BaselineProposer
 from tracescribe.agents.baselines.eap_ig import EapIgBaseline
+from tracescribe.agents.baselines.probe import ProbeBaseline
 from tracescribe.agents.baselines.trivial import InfluenceBaseline, LayerBaseline, PositionBaseline, RandomBaseline
 from tracescribe.agents.loop import LoopAgent
 from tracescribe.agents.loop_settings import LoopSettings
@@ -21,6 +22,7 @@ PROPOSERS: Mapping[BaselineName, Callable[[], BaselineProposer]] = {
     "profiles": ProfilesBaseline,
     "acdc": AcdcBaseline,
     "eap-ig": EapIgBaseline,
+    "probe": ProbeBaseline,
 }
 """What thinks, by name."""
 
