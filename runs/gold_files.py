@@ -11,6 +11,7 @@ from tracescribe.runs.workspace import prepare_file, prepare_folder
 from tracescribe.tracer.errors import OutputError, SettingError
 
 if TYPE_CHECKING:
+    from tracescribe.evals.compiled.building import CompiledProgram
     from tracescribe.evals.gold import GoldCircuit, GoldSet
     from tracescribe.evals.gold.importing import ImportRequest
 
@@ -120,18 +121,43 @@ def _new_gold_file(out: Path) -> Path:
     return file
 
 
-def build_gold(out: Path | None, seed: int) -> tuple[GoldSet, Path]:
+def build_compiled_gold(out: Path | None, seed: int | None) -> tuple[tuple[CompiledProgram, ...], Path]:
+    """Build the compiled suite, or take the one that lies there if it is the same.
+
+    Args:
+        out: its folder; None for the one in the workspace.
+        seed: of every draw; the suite's own if None.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    from tracescribe.evals.compiled.building import CompiledSettings, build_compiled
+    from tracescribe.runs.bench_suites import COMPILED_FOLDER
+
+    folder = prepare_folder(COMPILED_FOLDER if out is None else out)
+    settings = CompiledSettings() if seed is None else CompiledSettings(seed=seed)
+    with terminal.progress_bars() as bars:
+        stage = terminal.StageBars(bars)
+
+        def progress(done: int, total: int, text: str) -> None:
+            stage("compiled suite", done, total, text)
+
+        return build_compiled(folder, settings, progress), folder
+
+
+def build_gold(out: Path | None, seed: int | None) -> tuple[GoldSet, Path]:
     """Build the oracle gold and write it.
 
     Args:
         out: the file; None renews the one that ships.
-        seed: of prompts and donors.
+        seed: of prompts and donors; the one that it ships with if None.
 
     Raises:
         OutputError: the file cannot be written; found out before any work.
     """
     from tracescribe.evals.oracle.building import OracleSettings, build_oracle_gold, oracle_path
 
+    settings = OracleSettings() if seed is None else OracleSettings(seed=seed)
     path = prepare_file(oracle_path() if out is None else out)
     from tracescribe.runs.loading import choose_threads
     from tracescribe.tracer.models import load_model
@@ -143,4 +169,4 @@ def build_gold(out: Path | None, seed: int) -> tuple[GoldSet, Path]:
         def progress(done: int, total: int, text: str) -> None:
             stage("oracle gold", done, total, text)
 
-        return build_oracle_gold(OracleSettings(seed=seed), out=path, progress=progress), path
+        return build_oracle_gold(settings, out=path, progress=progress), path

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tracescribe.evals.compiled.building import CompiledProgram
     from tracescribe.evals.gold import GoldCircuit, GoldSet, KnownEffects
     from tracescribe.evals.gold.findings import Finding
 
@@ -157,6 +158,18 @@ def show_gold_build(gold: GoldSet, path: Path, as_json: bool) -> None:
     console = terminal.stdout()
     console.print(f"{len(gold.circuits)} circuits: {_families(gold)}")
     console.print(terminal.styled(f"gold: {path}"), soft_wrap=True)
+
+
+def show_compiled_build(programs: Sequence[CompiledProgram], folder: Path, as_json: bool) -> None:
+    """Print what was compiled."""
+    counts = {program.name: len(program.gold.circuits) for program in programs}
+    if as_json:
+        terminal.print_json({"path": str(folder), "programs": counts, "circuits": sum(counts.values())})
+        return
+    console = terminal.stdout()
+    told = ", ".join(f"{name} {count}" for name, count in counts.items())
+    console.print(terminal.styled(f"{len(counts)} programs, {sum(counts.values())} circuits: {told}"), soft_wrap=True)
+    console.print(terminal.styled(f"suite: {folder}"), soft_wrap=True)
 
 
 def _short(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tracescribe.runs.commands.options import Json, Seed
+from tracescribe.runs.commands.options import Json
 
 gold = typer.Typer(
     help="Gold circuits, whose truth is known: list, show, check, import and export them; build the oracle's.",
@@ -138,14 +138,27 @@ def export(
 
 @gold.command("build")
 def build(
+    compiled: Annotated[
+        bool,
+        typer.Option("--compiled", help="Build the compiled suite: transformers with an algorithm in their weights."),
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The gold file; without it, the oracle gold that ships is renewed.")
+        Path | None,
+        typer.Option(
+            help="The gold file, or the folder of the compiled suite; without it, the oracle gold that ships is renewed, "
+            "and the compiled suite lies in the workspace."
+        ),
     ] = None,
-    seed: Seed = 7,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of every random draw; each kind has its own otherwise.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build the oracle gold of the embedded model: known by construction, every effect observed by intervention."""
-    from tracescribe.runs.gold_files import build_gold
-    from tracescribe.runs.gold_view import show_gold_build
+    """Build gold whose truth is exact: the oracle's, every effect observed by intervention, or the compiled suite."""
+    from tracescribe.runs.gold_files import build_compiled_gold, build_gold
+    from tracescribe.runs.gold_view import show_compiled_build, show_gold_build
 
-    show_gold_build(*build_gold(out, seed), as_json)
+    if compiled:
+        show_compiled_build(*build_compiled_gold(out, seed), as_json)
+    else:
+        show_gold_build(*build_gold(out, seed), as_json)
