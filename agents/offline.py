@@ -10,6 +10,7 @@ from tracescribe.agents.agent import Findings, LabelJudge, PoorLabel, Proposal, 
 from tracescribe.agents.claims import Claim, NecessityClaim, SwapClaim
 from tracescribe.agents.findings import FeatureLabel, Supernode
 from tracescribe.agents.grouping.graph_facts import graph_facts
+from tracescribe.agents.grouping.graph_only import importance_without_evidence
 from tracescribe.agents.grouping.supernodes import GroupSettings, group_features
 from tracescribe.agents.grouping.widening import widened
 from tracescribe.agents.labelling.labels import LabelSettings, label_feature, relabel_feature
@@ -90,6 +91,12 @@ class OfflineProposer(PlainRanking):
     def group(self, tools: CaseTools, survey: Survey, labels: tuple[FeatureLabel, ...]) -> Proposal[Supernode]:
         """Supernodes by role, place and likeness of attribution profiles."""
         return Proposal(group_features(tools, survey, by_feature(labels), self.groups))
+
+    def rank(self, tools: CaseTools, survey: Survey, supernodes: tuple[Supernode, ...]) -> Mapping[FeatureNode, float]:
+        """Influence on the target logits; where a graph comes alone, what people keep in graphs like it."""
+        if tools.corpus is not None or tools.can_test:
+            return survey.influence
+        return importance_without_evidence(graph_facts(survey.full), survey.influence)
 
     def hypothesise(
         self,

@@ -1,4 +1,4 @@
-"""How alike features of one prompt are: by profile, by decoder, by the links that they share; and clusters of the alike."""
+"""How alike features of one prompt are: by profile and by decoder; and clusters of the alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracescribe.agents.grouping.graph_facts import GraphFacts
-from tracescribe.tracer.graph import AttributionGraph, FeatureNode, FloatArray
+from tracescribe.tracer.graph import FeatureNode, FloatArray
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -42,26 +42,6 @@ def decoder_cosines(tools: CaseTools, nodes: Sequence[FeatureNode]) -> Likeness 
         rows = transcoders.decoder_rows(layer, torch.tensor([nodes[row].feature for row in mine]))
         laid_out[mine, layer : layer + rows.shape[1]] = rows.float().numpy()
     return _cosines(laid_out.reshape(len(nodes), -1))
-
-
-def link_cosines(graph: AttributionGraph, nodes: Sequence[FeatureNode]) -> Likeness:
-    """Cosines of the features' direct links, incoming and outgoing side by side, `[n, n]`.
-
-    Weights enter by their signed square root: a few heavy links (an embedding, a logit) would else decide alone.
-    """
-    from scipy.sparse import csr_array, hstack
-
-    edges = graph.edges
-    weight = edges.weight.astype(np.float64)
-    damped = np.sign(weight) * np.sqrt(np.abs(weight))
-    matrix = csr_array((damped, (edges.target, edges.source)), shape=(graph.n_nodes, graph.n_nodes))
-    index = [graph.node_of_feature[node] for node in nodes]
-    links = hstack([matrix[index], matrix.T.tocsr()[index]], format="csr")
-    norm = np.sqrt(np.asarray(links.multiply(links).sum(axis=1)).ravel())
-    inverse = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
-    product = np.asarray((links @ links.T).todense())
-    cosines: Likeness = inverse[:, None] * product * inverse[None, :]
-    return cosines
 
 
 def agglomerated(likeness: Likeness, least: float) -> list[list[int]]:

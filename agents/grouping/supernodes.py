@@ -2,11 +2,11 @@
 
 A supernode is pure in role: what reads words and what says words never share one. With corpus evidence, neither do two
 positions, unless the same concept is carried from one to the other; within such a cell, features are clustered by the
-likeness of their attribution profiles and of their decoders. Without evidence nothing is known of concepts: then what
-says words, and what does not, are each clustered by the links that they share and by position.
+likeness of their attribution profiles and of their decoders. Without evidence nothing is known of concepts: then a
+fitted model of pairs says which features stand together (`graph_only`), and where nothing can be tested either, what
+reads and what says may share a supernode, as people let them.
 
-Source: "ADAG", arXiv 2604.07615 (attribution profiles, harmonic mean of input and output views); the mix for graphs
-without evidence was chosen on 19 circuits that people had grouped (docs/supernodes.md tells the figures).
+Source: "ADAG", arXiv 2604.07615 (attribution profiles, harmonic mean of input and output views).
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ import numpy as np
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
 from tracescribe.agents.grouping.graph_facts import GraphFacts, Labels, graph_facts
-from tracescribe.agents.grouping.likeness import agglomerated, decoder_cosines, link_cosines, views_of
+from tracescribe.agents.grouping.graph_only import (
+    clusters_without_evidence,
+    importance_without_evidence,
+    most_important,
+)
+from tracescribe.agents.grouping.likeness import agglomerated, decoder_cosines, views_of
 from tracescribe.agents.grouping.naming import name_of
 from tracescribe.agents.labelling.labels import MIXED
 from tracescribe.agents.survey import Survey
-from tracescribe.tracer.graph import AttributionGraph, FeatureNode
+from tracescribe.tracer.graph import FeatureNode
 from tracescribe.tracer.profiles import similarity
 
 if TYPE_CHECKING:
@@ -54,8 +59,6 @@ class GroupSettings:
         relation_share: a word that shares sentences with at least this share of the vocabulary is taken for a relation
             (an operation on something) and not for a thing.
         decoder_weight: weight of decoder likeness beside profile likeness, 0 to 1, where the transcoders are at hand.
-        position_weight: weight of standing at one position beside the likeness of links, without corpus evidence.
-        link_similarity: least mean likeness (0 to 1) at which clusters merge, without corpus evidence.
     """
 
     merge_similarity: float = 0.5
@@ -64,8 +67,6 @@ class GroupSettings:
     min_influence: float = 0.02
     relation_share: float = 0.08
     decoder_weight: float = 0.25
-    position_weight: float = 0.4
-    link_similarity: float = 0.5
 
     def as_json(self) -> dict[str, object]:
         """The settings as plain JSON values."""
@@ -114,13 +115,14 @@ def group_features(
     """Supernodes of a surveyed graph, most influential first.
 
     Args:
-        nodes: the features to group; all of the survey by default.
+        nodes: the features to group; all of the survey by default, or, where nothing but the graph is there, those that
+            matter most in it.
 
     Raises:
         AttributionError: the graph has a cycle or a weight that is not finite.
     """
     facts = graph_facts(survey.full)
-    chosen = tuple(survey.features if nodes is None else nodes)
+    chosen = surveyed(tools, survey, facts) if nodes is None else tuple(nodes)
     cells: dict[tuple[object, ...], list[FeatureNode]] = {}
     roles: dict[FeatureNode, Role] = {
         node: role_of(tools, facts, node, labels.get(node.ref), settings) for node in chosen
@@ -128,14 +130,12 @@ def group_features(
     with_evidence = tools.corpus is not None
     for node in chosen:
         place = _place(node, labels.get(node.ref), roles[node]) if with_evidence else ()
-        kind = roles[node] if with_evidence else roles[node] in SAYING
+        kind = roles[node] if with_evidence else tools.can_test and roles[node] in SAYING
         cells.setdefault((kind, place), []).append(node)
     clusters = [
-        [cell[i] for i in rows]
+        cluster
         for cell in cells.values()
-        for rows in (
-            _by_profile(tools, facts, cell, settings) if with_evidence else _by_links(facts.graph, cell, settings)
-        )
+        for cluster in (_by_profile(tools, facts, cell, settings) if with_evidence else _by_pairs(facts, cell))
     ]
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
     floor = (settings.min_influence if with_evidence else 0) * max(weight.values(), default=0.0)
@@ -153,6 +153,14 @@ def group_features(
     )
 
 
+def surveyed(tools: CaseTools, survey: Survey, facts: GraphFacts) -> tuple[FeatureNode, ...]:
+    """The features to group: those of the survey, or, where a graph comes alone, those that matter most in it."""
+    if tools.corpus is not None or tools.can_test:
+        return survey.features
+    chosen = set(most_important(importance_without_evidence(facts, survey.influence)))
+    return tuple(sorted(chosen, key=lambda node: (-survey.influence[node], node)))
+
+
 def _place(node: FeatureNode, label: FeatureLabel | None, role: Role) -> object:
     """What else must agree for two features of one role to share a supernode: the position, or a carried concept."""
     carried = role == "intermediate" and label is not None and label.reads == "input"
@@ -163,7 +171,7 @@ def _place(node: FeatureNode, label: FeatureLabel | None, role: Role) -> object:
 
 def _by_profile(
     tools: CaseTools, facts: GraphFacts, cell: Sequence[FeatureNode], settings: GroupSettings
-) -> list[list[int]]:
+) -> list[list[FeatureNode]]:
     """Clusters of one cell by likeness of attribution profiles and decoders; of two features of which one drives the
     other, both are never in one."""
     rows = [facts.row_of[node] for node in cell]
@@ -173,12 +181,10 @@ def _by_profile(
         likeness += settings.decoder_weight * (np.clip(decoders, 0.0, 1.0) - likeness)
     drives = facts.drives_among(rows)
     likeness[np.maximum(drives, drives.T) >= settings.driving_share] = -STEPS_APART
-    return agglomerated(likeness, settings.merge_similarity)
+    return [[cell[row] for row in found] for found in agglomerated(likeness, settings.merge_similarity)]
 
 
-def _by_links(graph: AttributionGraph, cell: Sequence[FeatureNode], settings: GroupSettings) -> list[list[int]]:
-    """Clusters of features by the direct links that they share, and by position."""
-    position = np.array([node.position for node in cell])
-    here = (position[:, None] == position[None, :]).astype(np.float64)
-    likeness = (1 - settings.position_weight) * np.clip(link_cosines(graph, cell), 0.0, 1.0)
-    return agglomerated(likeness + settings.position_weight * here, settings.link_similarity)
+def _by_pairs(facts: GraphFacts, cell: Sequence[FeatureNode]) -> list[list[FeatureNode]]:
+    """Clusters of a cell by the fitted model of pairs, members in the cell's order."""
+    place = {node: number for number, node in enumerate(cell)}
+    return [sorted(cluster, key=place.__getitem__) for cluster in clusters_without_evidence(facts, cell)]
