@@ -192,7 +192,7 @@ def _gold_claims(gold: GoldCircuit) -> list[Claim]:
                 )
     for edge in gold.edges:
         source, destination = rename.get(edge.source), rename.get(edge.destination)
-        if source is not None and destination is not None:
+        if source is not None and destination is not None and edge.status == "asked":
             claims.append(
                 EdgeClaim(
                     claim_id=f"c{len(claims) + 1}",
@@ -219,7 +219,7 @@ def prediction_of_gold(gold: GoldCircuit) -> Prediction:
     edges = tuple(
         PredictedEdge(rename.get(e.source, e.source), rename.get(e.destination, e.destination), e.sign)
         for e in gold.edges
-        if not missing & {e.source, e.destination}
+        if e.status == "asked" and not missing & {e.source, e.destination}
     )
     falling = np.linspace(1.0, 0.5, num=max(1, len(gold.selected)))
     return Prediction(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracescribe.evals.scorers import faithfulness, interchange, sized_controls
+from tracescribe.evals.scorers import edge_faithfulness, faithfulness, interchange, sized_controls
 from tracescribe.evals.scorers.circuit_runs import open_runs
 from tracescribe.evals.scorers.metric import NOTHING, Metric, Tally
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from tracescribe.agents.toolbox import Toolbox
     from tracescribe.tracer.graph import AttributionGraph
 
-METRICS: tuple[Metric, ...] = (*faithfulness.METRICS, *sized_controls.METRICS, *interchange.METRICS)
+METRICS: tuple[Metric, ...] = (
+    *faithfulness.METRICS,
+    *edge_faithfulness.METRICS,
+    *sized_controls.METRICS,
+    *interchange.METRICS,
+)
 
 
 def score_by_intervention(
@@ -31,7 +36,7 @@ def score_by_intervention(
 
     Args:
         report: about `graph`.
-        toolbox: with the model that the graph was traced from; without it nothing can be scored.
+        toolbox: with the model that the graph was traced from; without it edges alone are scored, which need the graph only.
         graph: unpruned.
         seed: of the random sets, rankings and features that the circuit is compared with.
 
@@ -42,10 +47,12 @@ def score_by_intervention(
         InterventionError: the model computes numbers that are not finite.
         GraphFormatError: the graph has no output token of the model.
     """
+    edges = edge_faithfulness.score_edge_faithfulness(report, graph, _rng(seed, "edges"))
     runs = open_runs(report, toolbox, graph)
     if runs is None:
-        return {metric.name: NOTHING for metric in METRICS}
+        return {**{metric.name: NOTHING for metric in METRICS}, **edges}
     return {
+        **edges,
         **faithfulness.score_faithfulness(report, graph, runs, _rng(seed, "rankings")),
         **sized_controls.score_sized(runs, _rng(seed, "sized")),
         **interchange.score_interchange(report, runs, _rng(seed, "interchange")),

@@ -126,7 +126,9 @@ def confusion(prediction: Prediction, gold: GoldCircuit) -> dict[str, dict[str, 
     if "causal" not in gold.can_score:
         return {}
     matching = match_supernodes(prediction, gold)
-    counts = {outcome: dict.fromkeys(("true", "false", "unknown"), 0) for outcome in get_args(Outcome)}
+    counts: dict[str, dict[str, int]] = {
+        str(outcome): {"true": 0, "false": 0, "unknown": 0} for outcome in get_args(Outcome)
+    }
     for judged in prediction.claims:
         if isinstance(judged.claim, _JUDGED):
             truth = claim_truth(judged.claim, gold, matching)

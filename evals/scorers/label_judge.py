@@ -1,7 +1,8 @@
 """A language model as judge of names: is this name of a group as right as those that people accept?
 
-Nobody has to believe it. Before it judges anything it judges the calibration set, pairs of names that people decided, and
-how far it agrees with them (share of equal verdicts, Cohen's kappa) stands beside every score that it gives. A judge that
+Nobody has to believe it. Before it judges anything it judges the calibration set, pairs of names with known verdicts, and
+how far it agrees with them (share of equal verdicts, Cohen's kappa) stands beside every score that it gives. The set that
+ships was written by the authors of this product; who has verdicts of independent raters gives a file of them. A judge that
 gave too few usable answers there is refused: without calibration there is no score.
 
 Each pair is asked by itself, so that a verdict does not depend on what else is judged. Names are data inside fences. Every
@@ -16,12 +17,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tracescribe.evals.gold import CANARY
 from tracescribe.evals.scorers.label_similarity import NamedPair
-from tracescribe.tracer.errors import BudgetExceededError, GoldFormatError, ProviderError, WorkError
+from tracescribe.tracer.errors import BudgetExceededError, GoldFormatError, WorkError
 
 if TYPE_CHECKING:
     from tracescribe.agents.budget import Meter
@@ -67,9 +70,14 @@ class CalibrationPair(_Frozen):
 
 
 class CalibrationSet(_Frozen):
-    """Pairs with verdicts of people."""
+    """Pairs with verdicts of people.
+
+    Attributes:
+        origin: who wrote them and who decided.
+    """
 
     schema_id: Literal["tracescribe-label-calibration/1"] = "tracescribe-label-calibration/1"
+    canary: str = CANARY
     origin: str
     licence: str
     pairs: tuple[CalibrationPair, ...] = Field(min_length=2)
@@ -100,24 +108,31 @@ class JudgeAgreement(_Frozen):
         """In one line, to stand beside a score."""
         failed = f", {self.n_failed} without an answer" if self.n_failed else ""
         return (
-            f"judge {self.judge} agrees with people on {self.accuracy:.0%} ({self.low:.0%} to {self.high:.0%}) of "
-            f"{self.n_pairs} calibration pairs{failed}, kappa {self.kappa:.2f}"
+            f"judge {self.judge} agrees with the calibration set on {self.accuracy:.0%} ({self.low:.0%} to {self.high:.0%}) of "
+            f"{self.n_pairs} pairs{failed}, kappa {self.kappa:.2f}"
         )
 
 
-def load_calibration_set() -> CalibrationSet:
-    """The calibration set that ships.
+def load_calibration_set(path: Path | None = None) -> CalibrationSet:
+    """A calibration set: the one that ships, or a file of the same layout.
 
     Raises:
-        GoldFormatError: the file is damaged.
+        GoldFormatError: no such file, or it is damaged.
     """
-    text = (files("tracescribe.evals") / "data" / CALIBRATION_FILE).read_text(encoding="utf-8")
+    source = files("tracescribe.evals") / "data" / CALIBRATION_FILE if path is None else path
     try:
+        text = source.read_text(encoding="utf-8")
         return CalibrationSet.model_validate(json.loads(text))
-    except (ValidationError, ValueError) as error:
-        raise GoldFormatError(
-            f"calibration set {CALIBRATION_FILE} is damaged: {error}; install the product again"
-        ) from None
+    except OSError as error:
+        raise GoldFormatError(f"cannot read calibration set {source}: {error.strerror}; check the path") from error
+    except (ValidationError, ValueError, RecursionError) as error:
+        told = one_line(str(error))
+        raise GoldFormatError(f"calibration set {source}: {told}; expected {{origin, licence, pairs}}") from None
+
+
+def one_line(text: str) -> str:
+    """A fault's text without line breaks, cut to what a person reads."""
+    return " ".join(text.split())[:300]
 
 
 def agreement_of(judge: str, truth: Sequence[bool], answers: Sequence[bool | None]) -> JudgeAgreement:
@@ -177,8 +192,9 @@ class LlmNameJudge:
 
         Raises:
             BudgetExceededError: the budget does not allow every question.
-            ProviderError: the provider answered no question at all.
+            ProviderError: the provider refuses to be asked.
         """
+        from tracescribe.agents.providers.errors import ProviderRequestError, ProviderSetupError
         from tracescribe.prompts.library import render
 
         if not pairs:
@@ -193,12 +209,9 @@ class LlmNameJudge:
             for pair in pairs
         ]
         found = self.session.ask_all(questions, NameJudgementAnswer, self.meter)
-        failures = [answer for answer in found if not isinstance(answer, NameJudgementAnswer)]
-        for failure in failures:
-            if isinstance(failure, BudgetExceededError):
-                raise failure
-        if len(failures) == len(found) and isinstance(failures[0], ProviderError):
-            raise failures[0]
+        for answer in found:
+            if isinstance(answer, BudgetExceededError | ProviderRequestError | ProviderSetupError):
+                raise answer
         return tuple(answer.right if isinstance(answer, NameJudgementAnswer) else None for answer in found)
 
 
@@ -229,7 +242,7 @@ def make_label_judge(
     Raises:
         WorkError: too few usable answers on the calibration set.
         BudgetExceededError: the budget does not allow the calibration.
-        ProviderError: the provider answered nothing.
+        ProviderError: the provider refuses to be asked.
     """
     from tracescribe.agents.budget import Budget, Meter
 

@@ -76,13 +76,14 @@ def char_similarities(pairs: Sequence[NamedPair]) -> list[float]:
 
     Counts are not weighed by rarity: that would make a score depend on what else is scored with it.
     """
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import HashingVectorizer
 
     if not pairs:
         return []
     hasher = HashingVectorizer(analyzer="char_wb", ngram_range=NGRAMS, alternate_sign=False, norm="l2")
     texts = [text for pair in pairs for text in (pair.given, *pair.accepted)]
-    vectors = hasher.transform(texts)
+    vectors = csr_matrix(hasher.transform(texts))
     found, start = [], 0
     for pair in pairs:
         end = start + 1 + len(pair.accepted)

@@ -36,7 +36,7 @@ def _standardised(n_cases: int, alpha: float, power: float) -> float:
     Raises:
         SettingError: level or power do not lie where they must.
     """
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
     from scipy.stats import nct, t
 
     if not 0.0 < alpha < power < 1.0:
@@ -48,5 +48,5 @@ def _standardised(n_cases: int, alpha: float, power: float) -> float:
         # the other tail is left out: with any power worth having it holds nothing
         return float(nct.sf(critical, df, shift)) - power
 
-    shift = float(brentq(missing, 0.0, critical + 20.0))
+    shift = float(root_scalar(missing, bracket=(0.0, critical + 20.0), method="brentq").root)
     return shift / math.sqrt(n_cases)
