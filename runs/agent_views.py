@@ -12,6 +12,7 @@ from tracescribe.runs.agent_list import AgentEntry
 
 if TYPE_CHECKING:
     from tracescribe.agents.calls.ledger import LedgerSummary
+    from tracescribe.runs.agent_trial import Trial
 
 
 def show_agents(entries: tuple[AgentEntry, ...], as_json: bool) -> None:
@@ -26,6 +27,26 @@ def show_agents(entries: tuple[AgentEntry, ...], as_json: bool) -> None:
         for entry in entries:
             if entry.option == option:
                 console.print(f"  {entry.name:<{width}}  {entry.about}", soft_wrap=True)
+
+
+def show_trial(trial: Trial, as_json: bool) -> None:
+    """Print what an agent answered to one case, or how it lost it."""
+    if as_json:
+        terminal.print_json(asdict(trial))
+        return
+    console = terminal.stdout()
+    lines = [f"{trial.agent} on {trial.prompt!r}: {trial.seconds:.1f} s"]
+    if trial.failure is not None:
+        lines.append(f"it loses the case: {trial.failure[0]}: {trial.failure[1]}")
+    else:
+        lines.append(", ".join(f"{number} {name}" for name, number in trial.counts.items()))
+        if trial.outcomes:
+            lines.append("verdicts: " + ", ".join(f"{number} {name}" for name, number in trial.outcomes.items()))
+        lines += [f"left out: {fault}" for fault in trial.faults] or ["nothing was left out"]
+    if trial.told is not None:
+        lines.append("it tells: " + (", ".join(f"{name} {value}" for name, value in trial.told.items()) or "no cost"))
+    for line in lines:
+        console.print(terminal.styled(line), soft_wrap=True)
 
 
 def show_drawing(text: str, out: Path | None) -> None:

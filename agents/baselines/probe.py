@@ -253,12 +253,11 @@ def fitted(values: Array, positive: NDArray[np.bool_], aside: NDArray[np.bool_],
     mean, scale = values[~aside].mean(axis=0), values[~aside].std(axis=0) + 1e-6
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=300)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # a probe that is nearly there is as good: its AUC is measured
+        # a probe that is nearly there is as good: what it is worth is measured
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((values[~aside] - mean) / scale, positive[~aside])
-    direction = np.asarray(model.coef_[0] / scale, dtype=np.float64)
-    constant = float(model.intercept_[0] - mean @ direction)
+    direction = np.asarray(model.coef_, dtype=np.float64)[0] / scale
+    constant = float(np.asarray(model.intercept_)[0] - mean @ direction)
     auc = float(roc_auc_score(positive[aside], values[aside] @ direction))
     return Probe(direction, constant, auc)
 

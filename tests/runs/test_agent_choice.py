@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,8 @@ from tracescribe.agents.baselines import BASELINES
 from tracescribe.agents.providers.errors import AgentSpecError
 from tracescribe.runs.agent_choice import AgentChoice, make_agent, prepare_agent
 from tracescribe.tracer.errors import InputError
+
+Run = Callable[..., Any]
 
 
 @pytest.mark.parametrize("spec", ["offline", *BASELINES, "exec:python3 -c 'x = 1'", "python:json:dumps"])
@@ -73,3 +78,25 @@ def test_what_does_not_belong_together_is_refused(choice: AgentChoice, words: st
 def test_no_agent_that_costs_money_is_made_in_passing() -> None:
     with pytest.raises(InputError, match="costs money"):
         make_agent("one-shot@openai:m", seed=0)
+
+
+def test_an_agent_is_tried_on_one_case_and_told_what_was_left_out(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    answer = {"supernodes": [{"id": "a", "label": "x", "members": ["nothing"]}], "cost": {"llm_calls": 1}}
+    path.write_text(f"print({json.dumps(json.dumps(answer))})", encoding="utf-8")
+    done = run("agents", "try", f"exec:{sys.executable} {path}", "--json")
+    assert (done.code, done.json["agent"], done.json["failure"]) == (0, "exec:mine.py", None)
+    assert any("no feature node 'nothing'" in fault for fault in done.json["faults"])
+    assert done.json["told"] == {"llm_calls": 1} and done.json["counts"]["supernodes"] == 0
+    text = run("agents", "try", f"exec:{sys.executable} {path}").out
+    assert "left out: group: member dropped" in text and "it tells: llm_calls 1" in text
+
+
+def test_an_agent_that_loses_the_case_is_told_how(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("raise RuntimeError('no [bold]idea[/bold]')", encoding="utf-8")
+    done = run("agents", "try", f"exec:{sys.executable} {path}")
+    assert done.code == 1 and "it loses the case: crash: exit code 1" in done.out
+    assert "RuntimeError: no [bold]idea[/bold]" in done.out
+    refused = run("agents", "try", "one-shot@openai:m")
+    assert refused.code == 2 and "costs money" in refused.err
