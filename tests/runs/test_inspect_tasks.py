@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +111,18 @@ def test_no_such_agent(tmp_path: Path) -> None:
         batched(tmp_path, "nobody-at-all")
 
 
-def test_inspect_runs_the_suite(tmp_path: Path) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
+@pytest.fixture
+def inspect_ai() -> Iterator[Any]:
+    """The harness, whose own streams are collected before anyone looks for what was left open."""
+    yield pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
+    gc.collect()
+
+
+UNCLOSED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@UNCLOSED
+def test_inspect_runs_the_suite(tmp_path: Path, inspect_ai: Any) -> None:
     from tracescribe.runs.inspect_tasks import oracle
 
     task = oracle(agent="position", tasks="states", limit=2, folder=str(tmp_path / "run"))
@@ -129,8 +141,8 @@ def test_inspect_runs_the_suite(tmp_path: Path) -> None:
     assert isinstance(bench.suite, Suite)
 
 
-def test_a_failing_agent_is_told_as_failed(tmp_path: Path) -> None:
-    inspect_ai = pytest.importorskip("inspect_ai", reason="the extra `inspect` is not installed")
+@UNCLOSED
+def test_a_failing_agent_is_told_as_failed(tmp_path: Path, inspect_ai: Any) -> None:
     from tracescribe.runs.inspect_tasks import oracle
 
     task = oracle(agent="exec:/bin/false", tasks="states", limit=1, folder=str(tmp_path / "run"))
