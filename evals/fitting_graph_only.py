@@ -35,6 +35,7 @@ from tracescribe.agents.grouping.graph_only import (
 )
 from tracescribe.agents.grouping.node_evidence import NODE_EVIDENCE, node_evidence
 from tracescribe.agents.grouping.pair_evidence import PAIR_EVIDENCE, pair_evidence
+from tracescribe.agents.grouping.supernodes import GroupSettings, says_a_word
 from tracescribe.agents.survey import Survey, make_survey
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.evals.gold import GoldCircuit, read_gold_folder
@@ -187,7 +188,9 @@ def predict(example: Example, model: GraphOnlyModel) -> Prediction:
         return graph.node_ids[graph.node_of_feature[node]]
 
     score = importance_without_evidence(example.facts, example.survey.influence, model)
-    clusters = clusters_without_evidence(example.facts, most_important(score), model)
+    nodes = most_important(score)
+    saying = {node for node in nodes if says_a_word(example.facts, node, GroupSettings())}
+    clusters = clusters_without_evidence(example.facts, nodes, saying, model)
     supernodes = tuple(
         PredictedSupernode(f"s{number}", "unnamed", "other", tuple(name(node) for node in cluster))
         for number, cluster in enumerate(clusters, start=1)

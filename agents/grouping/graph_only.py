@@ -9,7 +9,7 @@ in them. `docs/graph-only.md` tells the method and what it reaches on circuits l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -29,6 +29,9 @@ SCHEMA = "tracescribe-graph-only/1"
 MAX_GROUPED = 200
 """Most features that are grouped, the most important ones: what a person can read. A published graph that was thinned by
 hand has fewer, and all of them are grouped."""
+
+FAR = 1e6
+"""Unlikeness that no mean makes up for."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,17 @@ def most_important(importance: Mapping[FeatureNode, float]) -> tuple[FeatureNode
 
 
 def clusters_without_evidence(
-    facts: GraphFacts, nodes: Sequence[FeatureNode], model: GraphOnlyModel | None = None
+    facts: GraphFacts,
+    nodes: Sequence[FeatureNode],
+    saying: Collection[FeatureNode] = (),
+    model: GraphOnlyModel | None = None,
 ) -> list[list[FeatureNode]]:
     """Groups of features that a person would put together; every feature is in one, some alone.
 
-    One feature at several positions stays in one group.
+    One feature at several positions stays in one group; what says words shares none with what does not.
+
+    Args:
+        saying: those of the features that say words.
     """
     model = model or shipped_model()
     if not nodes:
@@ -108,6 +117,8 @@ def clusters_without_evidence(
     links = feature_links(facts, nodes)
     likeness = np.round(pair_probabilities(links, model), 6)
     likeness[links.twins] = 1.0
+    says = np.array([node in saying for node in links.features])
+    likeness[says[:, None] != says[None, :]] = -FAR
     return [[links.features[row] for row in rows] for rows in agglomerated(likeness, model.least)]
 
 

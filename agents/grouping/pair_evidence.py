@@ -138,7 +138,7 @@ def _neighbours(links: FeatureLinks) -> Iterator[tuple[str, Matrix]]:
     by_shares = np.round(cosines(np.hstack([damped(shares(links.incoming)), damped(links.received)])), 6)
     nearest = {k: _nearest(by_shares, k) for k in (3, 8)}
     for k, near in nearest.items():
-        yield f"shared_neighbours_{k}", near @ near.T / (min(k, n - 1) + 1)
+        yield f"shared_neighbours_{k}", near @ near.T / (_how_many(n, k) + 1)
     yield "neighbours_8", (nearest[8] + nearest[8].T) / 2
 
 
@@ -149,9 +149,15 @@ def _link_cosines(links: FeatureLinks) -> Matrix:
 def _nearest(likeness: Matrix, k: int) -> Matrix:
     """1 where a column is among the `k` nearest of a row, or the row itself, `[n, n]`."""
     n = len(likeness)
+    k = _how_many(n, k)
     others = likeness.copy()
     np.fill_diagonal(others, -2.0)
-    order = np.argsort(-others, axis=1, kind="stable")[:, : min(k, n - 1)]
+    order = np.argsort(-others, axis=1, kind="stable")[:, :k]
     near = np.eye(n)
     near[np.arange(n)[:, None], order] = 1.0
     return near
+
+
+def _how_many(n: int, k: int) -> int:
+    """Neighbours to look at: at most a quarter of all features, or in a small graph everything would be near everything."""
+    return min(k, max(1, n // 4), n - 1) if n > 1 else 0

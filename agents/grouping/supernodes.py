@@ -3,15 +3,14 @@
 A supernode is pure in role: what reads words and what says words never share one. With corpus evidence, neither do two
 positions, unless the same concept is carried from one to the other; within such a cell, features are clustered by the
 likeness of their attribution profiles and of their decoders. Without evidence nothing is known of concepts: then a
-fitted model of pairs says which features stand together (`graph_only`), and where nothing can be tested either, what
-reads and what says may share a supernode, as people let them.
+fitted model of pairs says which features stand together (`graph_only`).
 
 Source: "ADAG", arXiv 2604.07615 (attribution profiles, harmonic mean of input and output views).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -77,11 +76,8 @@ def role_of(
     tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: FeatureLabel | None, settings: GroupSettings
 ) -> Role:
     """The role that a feature plays in this prompt, from its label and its place in the graph."""
-    row = facts.row_of[node]
-    says = facts.direct_share[row] >= settings.direct_share and node.position == facts.final_position
-    says = says and facts.drives(row) < settings.driving_share
-    if says:
-        effect = facts.profiles.outputs[row]
+    if says_a_word(facts, node, settings):
+        effect = facts.profiles.outputs[facts.row_of[node]]
         return "output" if effect[int(np.argmax(np.abs(effect)))] > 0 else "suppressor"
     if label is None or label.predicate is None:
         return "other" if label is None else "intermediate"
@@ -90,6 +86,13 @@ def role_of(
     if not reads_this or label.text != token:
         return "intermediate"
     return "relation" if combining_share(tools, token) >= settings.relation_share else "input"
+
+
+def says_a_word(facts: GraphFacts, node: FeatureNode, settings: GroupSettings) -> bool:
+    """Whether a feature acts on the output rather than preparing what does."""
+    row = facts.row_of[node]
+    direct = facts.direct_share[row] >= settings.direct_share and node.position == facts.final_position
+    return bool(direct and facts.drives(row) < settings.driving_share)
 
 
 def combining_share(tools: CaseTools, word: str) -> float:
@@ -130,12 +133,12 @@ def group_features(
     with_evidence = tools.corpus is not None
     for node in chosen:
         place = _place(node, labels.get(node.ref), roles[node]) if with_evidence else ()
-        kind = roles[node] if with_evidence else tools.can_test and roles[node] in SAYING
+        kind = roles[node] if with_evidence else None
         cells.setdefault((kind, place), []).append(node)
     clusters = [
         cluster
         for cell in cells.values()
-        for cluster in (_by_profile(tools, facts, cell, settings) if with_evidence else _by_pairs(facts, cell))
+        for cluster in (_by_profile(tools, facts, cell, settings) if with_evidence else _by_pairs(facts, cell, roles))
     ]
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
     floor = (settings.min_influence if with_evidence else 0) * max(weight.values(), default=0.0)
@@ -184,7 +187,10 @@ def _by_profile(
     return [[cell[row] for row in found] for found in agglomerated(likeness, settings.merge_similarity)]
 
 
-def _by_pairs(facts: GraphFacts, cell: Sequence[FeatureNode]) -> list[list[FeatureNode]]:
+def _by_pairs(
+    facts: GraphFacts, cell: Sequence[FeatureNode], roles: Mapping[FeatureNode, Role]
+) -> list[list[FeatureNode]]:
     """Clusters of a cell by the fitted model of pairs, members in the cell's order."""
     place = {node: number for number, node in enumerate(cell)}
-    return [sorted(cluster, key=place.__getitem__) for cluster in clusters_without_evidence(facts, cell)]
+    found = clusters_without_evidence(facts, cell, {node for node in cell if roles[node] in SAYING})
+    return [sorted(cluster, key=place.__getitem__) for cluster in found]
