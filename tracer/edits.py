@@ -271,16 +271,21 @@ def check_finite(edit: AnyEdit) -> None:
     Raises:
         InterventionError: the value, amount, scale or vector is not finite.
     """
+    vector = edit.vector if isinstance(edit, ErrorEdit) else edit.direction if isinstance(edit, DirectionEdit) else None
+    match edit:
+        case FeatureEdit():
+            value = edit.value
+        case FeatureShift() | DirectionEdit():
+            value = edit.amount
+        case ErrorEdit():
+            value = edit.scale
+    if math.isfinite(value) and (vector is None or bool(vector.isfinite().all())):
+        return  # the words below are for the rare edit that is refused: experiments have thousands
     match edit:
         case FeatureEdit() | FeatureShift():
-            value = edit.value if isinstance(edit, FeatureEdit) else edit.amount
             told = f"the edit of feature {edit.ref} has the value {value}; an activation must be a finite number"
-            vector = None
         case ErrorEdit():
-            value, vector = edit.scale, edit.vector
             told = f"the edit of layer {edit.layer}'s error has scale {value} or a vector that is not finite"
         case DirectionEdit():
-            value, vector = edit.amount, edit.direction
             told = f"the edit of layer {edit.layer}'s {edit.point} has amount {value} or a direction that is not finite"
-    if not math.isfinite(value) or (vector is not None and not bool(vector.isfinite().all())):
-        raise InterventionError(told)
+    raise InterventionError(told)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -124,7 +125,7 @@ class TranscoderSet:
         """Width of the residual stream."""
         return self.stored.layers[0].encoder.shape[1]
 
-    @property
+    @cached_property
     def n_features(self) -> tuple[int, ...]:
         """Features per layer; widths may differ."""
         return tuple(layer.n_features for layer in self.stored.layers)
