@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tracescribe.evals.gold import GoldEdge
 from tracescribe.evals.oracle.alternatives import alternatives
@@ -42,12 +42,26 @@ def circuit_edges(
 
     by_variable = {concept.site.variable: concept.supernode_id for concept in concepts}
     word_at = {position: name for name, (position, _) in words.items()}
-    story = story_of(target, tuple(by_variable))
-    told = {(word_at[position], by_variable[variable]) for position, variable in story.words}
-    told |= {(by_variable[source], by_variable[destination]) for source, destination in story.variables}
-    told.add((by_variable[ANSWER], LOGIT))
-    hidden = {(by_variable[source], by_variable[destination]) for source, destination in story.by_pattern}
+    told, hidden = told_pairs(target, by_variable, word_at, LOGIT)
     found = decide_edges(path_effects(world, target, ends), story=told, by_pattern=hidden)
     return tuple(
         edge.model_copy(update={"destination": logit}) if edge.destination == LOGIT else edge for edge in found
     )
+
+
+def told_pairs(
+    target: Sample, names: Mapping[str, str], words: Mapping[int, str], logit: str
+) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Pairs of ends that the causal model connects, and those of them that it connects by attention patterns.
+
+    Args:
+        target: the prompt.
+        names: supernodes by variable.
+        words: input words by position.
+        logit: name of the answer's logit.
+    """
+    story = story_of(target, tuple(names))
+    told = {(words[position], names[variable]) for position, variable in story.words}
+    told |= {(names[source], names[destination]) for source, destination in story.variables}
+    told.add((names[ANSWER], logit))
+    return told, {(names[source], names[destination]) for source, destination in story.by_pattern}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,11 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tracescribe.evals.gold import GoldCircuit, GoldSet
+from tracescribe.evals.oracle.agreement import agreement
+from tracescribe.evals.oracle.alternatives import MAX_ALTERNATIVES, alternatives
 from tracescribe.evals.oracle.building import embedded_stamp
 from tracescribe.evals.oracle.direct_effects import EdgeBounds, Effects, decide_edges, measure_effects
 from tracescribe.tracer.attribution import attribute
 from tracescribe.tracer.edits import ablation
-from tracescribe.tracer.embedded.training.corpus import TASKS
+from tracescribe.tracer.embedded.training import world
+from tracescribe.tracer.embedded.training.corpus import TASKS, draw
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode
 from tracescribe.tracer.interventions import intervene
 from tracescribe.tracer.models import LanguageModel
@@ -252,3 +256,35 @@ def test_attribution_covers_every_asked_edge(
             if members[edge.source] and (members.get(edge.destination, True)):
                 seen[sum(joined) * edge.sign > 0] += 1
     assert seen[True] >= 20 and seen[False] == 0
+
+
+def test_most_of_the_causal_model_is_measured(oracle_gold: GoldSet) -> None:
+    """Four of five pairs that the causal model connects are seen, and hardly one in six of the others is real."""
+    total = sum(agreement(oracle_gold).values(), Counter[str]())
+    story = {kind: count for kind, count in total.items() if kind.startswith("story")}
+    other = {kind: count for kind, count in total.items() if kind.startswith("other")}
+    assert story["story, asked"] >= 0.75 * sum(story.values())
+    assert other["other, undecided"] <= 0.17 * sum(other.values())
+    assert "other, asked" not in other
+    assert total["story, asked"] + total["by pattern"] == sum(
+        edge.status == "asked" and not _nameless(circuit) & {edge.source, edge.destination}
+        for circuit in oracle_gold.circuits
+        for edge in circuit.edges
+    )
+
+
+def _nameless(circuit: GoldCircuit) -> set[str]:
+    return {s.supernode_id for s in circuit.supernodes if not s.members}
+
+
+def test_a_word_is_changed_to_words_of_its_sort_that_mean_something_else() -> None:
+    dallas = draw(random.Random(0), "states", {"kind": "two_hop", "state": "Texas", "city": "Dallas"})
+    cities = {city for place in world.STATES.values() for city in place.cities}
+    for seed in range(5):
+        found = alternatives(random.Random(seed), dallas, dallas.roles["city"])
+        assert len(found) == MAX_ALTERNATIVES and set(found) <= cities - set(world.STATES["Texas"].cities)
+        assert found == alternatives(random.Random(seed), dallas, dallas.roles["city"])
+    fixed = {"kind": "antonym", "language": "French", "input_language": "French"}
+    french = draw(random.Random(0), "antonyms", fixed)
+    frame = next(p for p in range(1, french.answer) if p not in (french.roles["word"], french.roles["operation"]))
+    assert not {"le", "est"} & set(alternatives(random.Random(0), french, frame)), "the frame tells the language"
