@@ -43,7 +43,7 @@ METRICS = (
     Metric(
         "causal.trapped",
         "trapped",
-        "the tempting wrong concept is told wherever there is one",
+        "a supported claim is about the tempting wrong concept wherever there is one",
         "pooled",
         higher_is_better=False,
     ),
@@ -70,28 +70,22 @@ def score_causal(prediction: Prediction, gold: GoldCircuit, matching: Matching) 
         "causal.swap_precision": Tally(sum(swaps), len(swaps)),
         "causal.wrongly_refuted": Tally(shown.count("refuted"), len(shown)),
         "causal.decidable": Tally(len(decided), sum(isinstance(claim, _JUDGED) for claim, _ in supported)),
-        "causal.trapped": Tally(
-            sum(_is_told(trap, prediction, gold, matching) for trap in gold.traps), len(gold.traps)
-        ),
+        "causal.trapped": Tally(sum(_is_told(trap, prediction, matching) for trap in gold.traps), len(gold.traps)),
     }
 
 
-def _is_told(trap: GoldTrap, prediction: Prediction, gold: GoldCircuit, matching: Matching) -> bool:
-    """Whether a report stands by the wrong concept: a supernode with its name, or a supported claim about its features.
+def _is_told(trap: GoldTrap, prediction: Prediction, matching: Matching) -> bool:
+    """Whether a supported claim is about the wrong concept: about its features, or about a group that is named like it.
 
-    A name that is right for the concept that the supernode matches is no trap, even where the wrong one is called alike.
+    A supernode that is made of the right features is no trap, whatever it is called, and a name without a claim is none:
+    a word of the prompt may be named.
     """
     supported = {end for judged in prediction.claims if judged.outcome == "supported" for end in _ends(judged.claim)}
-    concept = {s.supernode_id: s for s in gold.supernodes}
-    meant = {match.predicted_id: concept[match.gold_id] for match in matching.matches}
     for supernode in prediction.supernodes:
-        shared = len(set(supernode.members) & set(trap.members))
-        if supernode.supernode_id in supported and shared > MAJORITY * len(supernode.members):
-            return True
-        match = meant.get(supernode.supernode_id)
-        right = match is not None and names_exactly(supernode.label, match)
-        if not supernode.rejected and not right and names_exactly(supernode.label, trap):
-            return True
+        if supernode.supernode_id in supported and supernode.supernode_id not in matching.owners:
+            shared = len(set(supernode.members) & set(trap.members))
+            if shared > MAJORITY * len(supernode.members) or names_exactly(supernode.label, trap):
+                return True
     return False
 
 

@@ -198,10 +198,12 @@ TRAP = GoldTrap(label="say Houston", accepted_labels=("say Houston", "Houston"),
 @pytest.mark.parametrize(
     ("supernode", "outcome", "trapped"),
     [
-        (("Houston", "output", ("1_4_2",)), "refuted", True),  # named as the trap
+        (("Houston", "output", ("2_6_3",)), "supported", True),  # a claim about a group that is named as the trap
+        (("Houston", "output", ("1_4_2",)), "refuted", False),  # a name alone claims nothing
         (("noise", "other", ("1_4_2",)), "supported", True),  # a claim about its features
-        (("noise", "other", ("1_4_2",)), "refuted", False),
+        (("noise", "other", ("1_4_2",)), "inconclusive", False),
         (("noise", "other", ("1_4_2", "0_2_1")), "supported", False),  # half of them is no majority
+        (("Houston", "output", ("0_1_1", "0_2_1")), "supported", False),  # the right features under a wrong name
     ],
 )
 def test_who_is_trapped(
@@ -215,9 +217,6 @@ def test_who_is_trapped(
     gold = small_gold.model_copy(update={"traps": (TRAP,)})
     prediction = predict(supernode, claims=(JudgedClaim(necessity("s1"), outcome),))
     assert scored(prediction, gold, small_graph)["causal.trapped"] == float(trapped)
-    (told,) = prediction.supernodes
-    rejected = replace(prediction, supernodes=(replace(told, rejected=True),), claims=())
-    assert scored(rejected, gold, small_graph)["causal.trapped"] == 0.0
     assert scored(prediction_of_gold(gold), gold, small_graph)["causal.trapped"] == 0.0
 
 
