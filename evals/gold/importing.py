@@ -19,7 +19,7 @@ from tracescribe.evals.gold.parts import GoldGraph, GoldSource
 from tracescribe.evals.gold.published import NOT_TOLD, PUBLISHED_SCHEMA
 from tracescribe.evals.gold.reading import MAX_GOLD_BYTES
 from tracescribe.evals.gold.reviewed import Corrections, gold_of_report
-from tracescribe.evals.gold.saved import SavedCircuit, gold_of_saved, merged
+from tracescribe.evals.gold.saved import SavedCircuit, gold_of_saved, merged, of_this_graph
 from tracescribe.evals.gold.schema import GoldCircuit
 from tracescribe.tracer.errors import GoldFormatError, GraphFormatError
 from tracescribe.tracer.graph import AttributionGraph
@@ -147,7 +147,8 @@ def _of_saved(
     """Saved circuits as gold: as one where they are read against one graph."""
     source = GoldSource(kind="human", origin=request.origin or origin, licence=request.licence or NOT_TOLD)
     if graph is not None and len(parts) > 1:
-        parts = (merged(parts, parts[0].name),)
+        kept = of_this_graph(parts, graph)
+        parts = (merged(kept, kept[0].name),)
     if request.name is not None:
         several = len(parts) > 1
         parts = tuple(

@@ -73,6 +73,9 @@ def gold_of_saved(
     for found in (pins, *(found for _, found in groups)):
         dropped |= found.dropped
     told += [f"dropped {one}: {reason}" for one, reason in dropped.items()]
+    lost = [group.label for group, found in groups if group.members and not found.node_ids]
+    told += [f"supernode {label!r} dropped: none of its members is in the graph" for label in lost]
+    groups = [(group, found) for group, found in groups if found.node_ids or not group.members]
     told += [f"label of {one} dropped: {reason}" for one, reason in (labels[1] | other[1]).items()]
     unpinned = sorted({node for _, found in groups for node in found.node_ids} - set(pins.node_ids))
     if unpinned and pins.node_ids:
@@ -170,6 +173,21 @@ def _stamp(saved: SavedCircuit, graph: AttributionGraph | None) -> ModelStamp:
         transcoder=saved.transcoder or text("transcoders") or NOT_TOLD,
         transcoder_sha256=text("transcoders_sha256"),
     )
+
+
+def of_this_graph(parts: Iterable[SavedCircuit], graph: AttributionGraph) -> tuple[SavedCircuit, ...]:
+    """Those of several saved circuits that are of a graph: most of their ids are in it; all of them if that is none."""
+    names, listed = NodeNames(graph), tuple(parts)
+    kept = []
+    for part in listed:
+        found = names.resolve((*part.pins, *(node for group in part.groups for node in group.members)))
+        if len(found.node_ids) > len(found.dropped):
+            kept.append(part)
+    others = [part.name for part in listed if part not in kept]
+    if not kept or not others:
+        return listed
+    note = f"left out, as most of their ids are not in the graph: {', '.join(others)}"
+    return (replace(kept[0], notes=(*kept[0].notes, note)), *kept[1:])
 
 
 def merged(parts: Iterable[SavedCircuit], name: str) -> SavedCircuit:

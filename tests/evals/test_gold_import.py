@@ -184,6 +184,18 @@ def test_a_notebook_of_several_prompts_gives_several_circuits(tmp_path: Path) ->
     }
 
 
+def test_of_a_notebook_only_what_is_of_the_graph_is_taken(graph_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "two.ipynb"
+    other = "prompt_2 = 'b'\ny = [(0, 1, 1), (9, 2, 3), (9, 2, 4)]\n"
+    first = "prompt = 'a'\nx = Supernode('p', [Feature(0, 1, 1), Feature(0, 1, 2)])\nz = Supernode('q', [Feature(8, 1, 2)])\n"
+    path.write_text(json.dumps(notebook(first, other)))
+    circuit = one(path, graph=graph_file).circuit
+    assert groups(circuit) == {"p": ("0_1_1", "0_2_1")} and circuit.prompt == "a"
+    told = "\n".join(circuit.notes)
+    assert "left out, as most of their ids are not in the graph: two-2" in told
+    assert "supernode 'q' dropped: none of its members is in the graph" in told
+
+
 @pytest.mark.parametrize(
     "cell",
     [

@@ -48,17 +48,18 @@ def product_files() -> Iterator[Path]:
 
 
 def test_the_canary_stands_in_every_gold_file_and_nowhere_else() -> None:
+    """Other data of scorers may carry it too, such as names that judges are calibrated with."""
     strangers, gold_files = [], 0
     for path in product_files():
         packed = path.name.endswith(".gz")
         if path.suffix not in TEXT_SUFFIXES and not packed:
             continue
         content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-        is_gold = path.is_relative_to(ROOT / "evals" / "data") and b'"tracescribe-gold' in content
-        if is_gold:
+        data = path.is_relative_to(ROOT / "evals" / "data")
+        if data and b'"tracescribe-gold' in content:
             gold_files += 1
             assert SECRET.encode() in content, f"{path} is gold without the canary"
-        elif SECRET.encode() in content and path.relative_to(ROOT) not in ALLOWED:
+        elif not data and SECRET.encode() in content and path.relative_to(ROOT) not in ALLOWED:
             strangers.append(str(path))
     assert gold_files >= 1
     assert not strangers, f"the canary stands in {strangers}"
