@@ -68,6 +68,7 @@ class CircuitRuns:
     target: int
     foil: int
     _strength: dict[FeatureNode, float] = field(default_factory=dict, repr=False)
+    _off: dict[tuple[FeatureNode, bool], FeatureEdit] = field(default_factory=dict, repr=False)
 
     def run(self, rows: Sequence[Row], read: Sequence[FeatureNode] = ()) -> Answers:
         """Run every row of edits on the prompt, all in one batch; a row without edits is the untouched model.
@@ -97,12 +98,19 @@ class CircuitRuns:
 
     def without(self, nodes: Collection[FeatureNode], means: bool = False) -> Row:
         """Edits that switch features off: to 0, or to their mean over the corpus."""
-        return tuple(FeatureEdit(n.layer, n.position, n.feature, self.mean(n) if means else 0.0) for n in nodes)
+        return tuple(self._switched_off(node, means) for node in nodes)
 
     def only(self, nodes: Iterable[FeatureNode], means: bool = False) -> Row:
         """Edits that switch every feature of the prompt off but these."""
         kept = set(nodes)
         return self.without([node for node in self.features if node not in kept], means)
+
+    def _switched_off(self, node: FeatureNode, means: bool) -> FeatureEdit:
+        """The edit, made once: hundreds of rows ablate the same features."""
+        if (node, means) not in self._off:
+            value = self.mean(node) if means else 0.0
+            self._off[node, means] = FeatureEdit(node.layer, node.position, node.feature, value)
+        return self._off[node, means]
 
     def mean(self, node: FeatureNode) -> float:
         """Mean activation of a feature over the tokens that its density is counted over, silent ones counted as 0.

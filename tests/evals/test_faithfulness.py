@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.report import CircuitReport
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox, load_toolbox
+from tracescribe.evals import stability_scores
+from tracescribe.evals.scorers import cost
 from tracescribe.evals.scorers.by_intervention import METRICS, score_by_intervention
 from tracescribe.evals.scorers.circuit_runs import Answers, CircuitRuns, open_runs
 from tracescribe.evals.scorers.faithfulness import (
@@ -81,7 +84,7 @@ def linear(
     clean = SimpleNamespace(activation=lambda node: 1.0)
     toolbox = cast(Any, SimpleNamespace(evidence=None))
     chosen = tuple(nodes[k] for k in circuit)
-    return LinearRuns(toolbox, cast(Any, clean), nodes, chosen, 0, 1, {}, tuple(weights), offset, slope)
+    return LinearRuns(toolbox, cast(Any, clean), nodes, chosen, 0, 1, {}, {}, tuple(weights), offset, slope)
 
 
 @pytest.fixture(scope="module")
@@ -309,6 +312,12 @@ def test_every_metric_is_there_and_the_same_seed_gives_the_same(
     assert set(first) == {metric.name for metric in METRICS} and len({m.name for m in METRICS}) == len(METRICS)
     assert first == score_by_intervention(report, toolbox, graph, seed=3)
     assert (first["circuit.cpr"].value or 0) > 0
+
+
+def test_every_score_without_gold_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faithfulness.md").read_text(encoding="utf-8")
+    names = [metric.name for metric in (*METRICS, *cost.METRICS, *stability_scores.METRICS)]
+    assert [name for name in names if f"`{name}`" not in page and f"`{name} =" not in page] == []
 
 
 def test_a_circuit_of_everything_is_all_that_is_needed(
