@@ -167,14 +167,16 @@ class CircuitBuilder:
         members = self.members(planted)
         swaps: dict[str, KnownSwap] = {}
         concepts = prompt.program.network.concepts
-        variable = concepts[planted.concept].variable
+        variable, value = concepts[planted.concept].variable, concepts[planted.concept].value
+        others, tried = {c.value for c in concepts if c.variable == variable} - {value}, set[str]()
         for donor in prompt.donors:
             for other in donor.supernodes:
                 concept = concepts[other.concept]
                 if (concept.variable, other.positions) != (variable, planted.positions):
                     continue
-                if other.concept == planted.concept or concept.value in swaps:
+                if other.concept == planted.concept or concept.value in tried:
                     continue
+                tried.add(concept.value)
                 expected = prompt.swapped(planted, donor, other)
                 if expected is not None and expected != prompt.answer:
                     gain = self._gain(prompt, clean, members, donor, self.members(other), expected)
@@ -184,7 +186,7 @@ class CircuitBuilder:
             target_token=prompt.answer,
             features_drop=self.drop(prompt, clean, members),
             swaps=tuple(swaps.values()),
-            exhaustive=bool(swaps),
+            exhaustive=bool(tried) and others <= tried,
         )
 
     def _gain(

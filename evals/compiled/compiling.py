@@ -10,11 +10,12 @@ from tracescribe.evals.compiled.features import distractors, split
 from tracescribe.evals.compiled.network import BOS
 from tracescribe.evals.compiled.planted import PlantedPrompt
 from tracescribe.evals.compiled.programs.all import build_program
-from tracescribe.evals.compiled.programs.common import Program
+from tracescribe.evals.compiled.programs.common import DOUBT, PLAIN, Program
 from tracescribe.evals.compiled.weights import Compiled, compile_weights
 from tracescribe.tracer.errors import WorkError
 
-_DRAWS = 200
+_DRAWS, _IDLE = 100, 3
+"""Draws for which each answer may come equally often, and rounds of them without a new prompt that end the search."""
 _SAMPLES = 20
 """Prompts that tell how large the channels of a program get."""
 
@@ -35,20 +36,23 @@ def compile_program(name: str, seed: int) -> tuple[Program, Compiled]:
 
 
 def draw_prompts(program: Program, seed: int, count: int) -> tuple[PlantedPrompt, ...]:
-    """Different prompts of a program; answers come as evenly as they can.
+    """Different prompts of a program; answers come as evenly as they can, and every second prompt begins in doubt.
 
     Raises:
         WorkError: the program has fewer.
     """
     rng, found = random.Random(f"{seed} {program.name} prompts"), dict[str, PlantedPrompt]()
     often: dict[str, int] = {}
-    for allowed in range(1, count + 1):
+    allowed, idle = 1, 0
+    while len(found) < count and idle < _IDLE:
+        before = len(found)
         for _ in range(_DRAWS):
-            prompt = PlantedPrompt(program, program.draw(rng))
+            prompt = PlantedPrompt(program, program.draw(rng) | {"mood": (DOUBT, PLAIN)[len(found) % 2]})
             text = " ".join(prompt.words)
             if len(found) < count and text not in found and often.get(prompt.answer, 0) < allowed:
                 found[text] = prompt
                 often[prompt.answer] = often.get(prompt.answer, 0) + 1
+        allowed, idle = allowed + 1, idle + 1 if len(found) == before else 0
     if len(found) < count:
         raise WorkError(f"program {program.name} has {len(found)} prompts, {count} were asked for; ask for fewer")
     return tuple(found.values())
