@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _LINES = 20
 """Lines that a run without a terminal writes, beside one for every failure."""
+_FEWEST = 5
+"""Cases after which a guess of the time that is left is worth telling: the first ones wait for weights to be loaded."""
 
 
 class BenchBars:
@@ -62,7 +64,7 @@ class BenchBars:
         if self._usd is not None:
             parts.append(f"{self._usd:.2f} USD")
         worked = done - self._kept
-        if worked and done < total:
+        if worked >= _FEWEST and done < total:
             left = (time.monotonic() - self._start) / worked * (total - done)
             parts.append(f"about {_told_time(left)} left")
         return ", ".join(parts)

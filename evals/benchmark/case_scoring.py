@@ -74,14 +74,12 @@ def interpretation_mark(
     return sha256_json(told)[:_MARK]
 
 
-def scoring_mark(
-    gold: GoldCircuit, toolbox: ToolboxSpec | None, settings: RunSettings, shufflings: int, judge: str
-) -> str:
+def scoring_mark(gold: GoldCircuit, settings: RunSettings, shufflings: int, judge: str) -> str:
     """Hash of everything that decides the scores of a report; `judge` names who judges labels, empty for nobody."""
     told = {
         "gold": gold.model_dump(mode="json"),
         "metrics": sorted(metric.name for metric in METRICS),
-        "interventions": settings.interventions and toolbox is not None,
+        "interventions": settings.interventions,
         "shufflings": shufflings,
         "judge": judge,
     }

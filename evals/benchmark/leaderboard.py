@@ -27,7 +27,7 @@ OVERALL = "overall"
 """The metric that sorts a table; it is the mean of other scores, all of which are shown."""
 ALL_METRICS: tuple[Metric, ...] = (*METRICS, *by_intervention.METRICS, *cost.METRICS, *stability_scores.METRICS)
 """Every metric of a board: against gold, by running the model, of cost, of repeated seeds."""
-MAIN_BESIDE = ("selection.rprec", "grouping.ari", "causal.precision", "causal.recall", "circuit.cpr")
+MAIN_BESIDE = ("selection.rprec", "grouping.ari", "causal.precision", "causal.recall", "circuit.edge_cpr_over_random")
 """What short tables show beside `overall` and its parts; all other scores are in the JSON."""
 Averages = Mapping[str, Average | None]
 

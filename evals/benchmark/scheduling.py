@@ -133,7 +133,7 @@ class Schedule:
         toolbox = circuit.part.toolbox
         interpreted = interpretation_mark(contestant, gold, toolbox, self._settings, seed)
         shufflings = self._shufflings(contestant)
-        specification = f"{interpreted}.{scoring_mark(gold, toolbox, self._settings, shufflings, self._judge)}"
+        specification = f"{interpreted}.{scoring_mark(gold, self._settings, shufflings, self._judge)}"
         report = self._store.report_path(suite, contestant.name, seed, gold.gold_id)
         case = _Case(circuit, contestant, seed, specification, report)
         found = self._store.read_result(suite, contestant.name, seed, gold.gold_id)
@@ -237,13 +237,12 @@ class Schedule:
         self._finish(case, failed_case(self._key(case), failure, CaseCost(seconds=outcome.seconds)))
 
     def _reported(self, case: _Case) -> None:
-        if case.circuit.part.toolbox is None or not self._settings.interventions:
+        if not self._settings.interventions:
             self._to_score.append(case)
             return
         self._push(case.circuit.number, _FIRST, lambda pool: self._measure(case, pool))
 
     def _measure(self, case: _Case, pool: WorkerPool) -> None:
-        assert case.circuit.part.toolbox is not None, "measured where there are weights alone"
         case.tries += 1
         task = MeasureTask(case.circuit.part.toolbox, case.circuit.graph_file, case.report, case.seed)
         pool.give(lambda outcome: self._measured(case, outcome), task, self._settings.limit)

@@ -95,9 +95,9 @@ class InterpretTask:
 
 @dataclass(frozen=True)
 class MeasureTask:
-    """Measure a report by running the model."""
+    """Measure a report by running the model; what the graph alone can tell, where there is no model."""
 
-    toolbox: ToolboxSpec
+    toolbox: ToolboxSpec | None
     graph: Path
     report: Path
     seed: int
