@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tracescribe.evals.benchmark.leaderboard import Leaderboard, make_leaderboard
     from tracescribe.evals.benchmark.results import CaseResult
     from tracescribe.evals.benchmark.running import BenchResult, RunSettings, read_bench, run_bench
+    from tracescribe.evals.controls import ControlRow, control_rows
     from tracescribe.evals.gold import (
         GoldCircuit,
         GoldSet,
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
         read_gold,
     )
     from tracescribe.evals.oracle.building import OracleSettings, build_oracle_gold, load_oracle_gold, oracle_path
+    from tracescribe.evals.permutation import permuted_scores, shuffled_gold
     from tracescribe.evals.prediction import Prediction, prediction_of_gold, prediction_of_report
+    from tracescribe.evals.predictions_file import predictions_as_json, predictions_from_json
     from tracescribe.evals.scores import HEADLINES, METRICS, Scores, score_prediction, score_report
-    from tracescribe.evals.statistics.averages import average, compare
+    from tracescribe.evals.statistics.averages import average, compare, compare_all
 
 _HOME = {
+    "ControlRow": "controls",
+    "control_rows": "controls",
+    "permuted_scores": "permutation",
+    "shuffled_gold": "permutation",
+    "predictions_as_json": "predictions_file",
+    "predictions_from_json": "predictions_file",
+    "compare_all": "statistics.averages",
     "BenchResult": "benchmark.running",
     "CaseResult": "benchmark.results",
     "RunSettings": "benchmark.running",
@@ -63,6 +73,7 @@ __all__ = [
     "METRICS",
     "BenchResult",
     "CaseResult",
+    "ControlRow",
     "GoldCircuit",
     "GoldSet",
     "GoldSupernode",
@@ -76,17 +87,23 @@ __all__ = [
     "check_circuit",
     "check_stamp",
     "compare",
+    "compare_all",
+    "control_rows",
     "load_oracle_gold",
     "make_leaderboard",
     "oracle_path",
     "parse_gold",
+    "permuted_scores",
     "prediction_of_gold",
     "prediction_of_report",
+    "predictions_as_json",
+    "predictions_from_json",
     "read_bench",
     "read_gold",
     "run_bench",
     "score_prediction",
     "score_report",
+    "shuffled_gold",
 ]
 
 

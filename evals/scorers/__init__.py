@@ -13,20 +13,24 @@ from typing import TYPE_CHECKING
 from tracescribe.evals.scorers.metric import NOTHING, Metric, Tally
 
 if TYPE_CHECKING:
+    from tracescribe.evals.scorers.calibration import score_calibration
     from tracescribe.evals.scorers.causal import score_causal
     from tracescribe.evals.scorers.edges import score_edges
     from tracescribe.evals.scorers.grouping import score_grouping
     from tracescribe.evals.scorers.labels import score_labels
+    from tracescribe.evals.scorers.node_labels import score_node_labels
     from tracescribe.evals.scorers.selection import score_selection
 
 __all__ = [
     "NOTHING",
     "Metric",
     "Tally",
+    "score_calibration",
     "score_causal",
     "score_edges",
     "score_grouping",
     "score_labels",
+    "score_node_labels",
     "score_selection",
 ]
 
