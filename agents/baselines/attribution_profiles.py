@@ -2,8 +2,8 @@
 
 Source: "ADAG", arXiv 2604.07615: cosines of input and output attribution, clamped at 0, combined by harmonic mean;
 spectral clustering of that likeness (leading eigenvectors of the normalised likeness, then k-means); nodes with under
-0.5 % of the attribution are left out. ADAG takes 20 clusters over many prompts; for one prompt the number is taken at
-the largest gap between eigenvalues.
+0.5 % of the attribution are left out. ADAG takes 20 clusters over many prompts; for one prompt their number is the square
+root of the number of features, at most 20 (docs/benchmark-agents.md has what other numbers gave).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ProfilesBaseline(BaselineProposer):
     Attributes:
         min_share: features below this share of all features' influence are left out where there are more than enough.
         most: features clustered: the likeness of all pairs is held in memory.
-        most_clusters: the largest number of clusters that is considered.
+        most_clusters: however many features there are.
         starts: of k-means.
     """
 
@@ -64,26 +64,24 @@ class ProfilesBaseline(BaselineProposer):
         rows = [facts.row_of[node] for node in nodes]
         likeness = similarity(facts.profiles.inputs[rows], facts.profiles.outputs[rows]).astype(np.float64)
         seed = int(tools.rng("baseline profiles").integers(SEED_RANGE))
-        return gathered(nodes, clustered(likeness, self.most_clusters, self.starts, seed).tolist())
+        n_clusters = min(self.most_clusters, round(len(nodes) ** 0.5))
+        return gathered(nodes, clustered(likeness, n_clusters, self.starts, seed).tolist())
 
 
-def clustered(likeness: NDArray[np.float64], most: int, starts: int, seed: int) -> NDArray[np.int64]:
+def clustered(likeness: NDArray[np.float64], n_clusters: int, starts: int, seed: int) -> NDArray[np.int64]:
     """Spectral clusters of a likeness `[n, n]`, 0 to 1: the cluster of each row, `[n]`.
 
-    The number of clusters is where the eigenvalues of the normalised likeness fall the most, at least 2 and at most
-    `most`; fewer than three rows are clusters of their own.
+    At least two, and fewer than there are rows; fewer than three rows are clusters of their own.
     """
     n = len(likeness)
     if n < 3:
         return np.arange(n)
     from sklearn.cluster import KMeans
 
+    k = max(2, min(n_clusters, n - 1))
     root = 1.0 / np.sqrt(np.maximum(likeness.sum(axis=1), 1e-12))
-    values, vectors = np.linalg.eigh(root[:, None] * likeness * root[None, :])
-    values, vectors = values[::-1], vectors[:, ::-1]
-    upto = min(most, n - 1)
-    gaps = values[1:upto] - values[2 : upto + 1]
-    k = 2 + int(np.argmax(gaps)) if len(gaps) else 2
+    _, vectors = np.linalg.eigh(root[:, None] * likeness * root[None, :])
+    vectors = vectors[:, ::-1]
     chosen = vectors[:, :k]
     norm = np.linalg.norm(chosen, axis=1, keepdims=True)
     points = np.divide(chosen, norm, out=np.zeros_like(chosen), where=norm > 1e-12)

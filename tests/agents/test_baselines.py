@@ -84,11 +84,11 @@ def test_spectral_clusters_find_planted_blocks() -> None:
     likeness = np.where(truth[:, None] == truth[None, :], 0.9, 0.05) + 0.02 * rng.random((29, 29))
     likeness = (likeness + likeness.T) / 2
     order = rng.permutation(29)
-    found = clustered(likeness[np.ix_(order, order)], 20, 10, seed=0)
+    found = clustered(likeness[np.ix_(order, order)], 4, 10, seed=0)
     pairs = found[:, None] == found[None, :]
     assert (pairs == (truth[order][:, None] == truth[order][None, :])).all()
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_features_are_clusters_of_their_own(n: int) -> None:
-    assert clustered(np.ones((n, n)), 20, 10, seed=0).tolist() == list(range(n))
+    assert clustered(np.ones((n, n)), 4, 10, seed=0).tolist() == list(range(n))

@@ -67,7 +67,7 @@ def test_batches_keep_what_the_loop_of_the_paper_keeps(seed: int, tau: float) ->
 
 def test_acdc_finds_the_planted_chain_and_nothing_else() -> None:
     graph, names = planted()
-    found = AcdcBaseline().select(ReplacementRun(graph, relu_layers(graph)), candidates(graph), 0)
+    found = AcdcBaseline(tau=0.01).select(ReplacementRun(graph, relu_layers(graph)), candidates(graph), 0)
     assert {node.feature for node in found.nodes} == {names["first"], names["second"]}
     assert set(found.edges) == {("token_0", "0_1_0"), ("0_1_0", "1_3_0"), ("1_3_0", "output")}
 
