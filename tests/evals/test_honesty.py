@@ -74,7 +74,7 @@ from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.offline import offline_agent
 from tracescribe.agents.toolbox import load_toolbox
 toolbox = load_toolbox()
-report = offline_agent().interpret(InterpretationCase("dallas", prompt=sys.argv[1]), toolbox, Budget(experiments=3))
+report = offline_agent().interpret(InterpretationCase("dallas", prompt=sys.argv[1]), toolbox, Budget(experiments=1))
 ran = sorted(name for name in sys.modules if name.startswith("tracescribe."))
 import tracescribe.agents, tracescribe.prompts
 failed = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,15 @@ from tracescribe.runs.inspect_bench import BatchedBench, shown_summary
 from tracescribe.tracer.errors import InputError, TracescribeError, UnknownIdError, WorkError
 
 
-def batched(folder: Path, agent: str = "position") -> BatchedBench:
+@cache
+def oracle_suite() -> Suite:
+    """The oracle's suite, read once."""
     (suite,) = open_suites(("oracle",), Weights()).suites
+    return suite
+
+
+def batched(folder: Path, agent: str = "position") -> BatchedBench:
+    suite = oracle_suite()
     return BatchedBench.prepare(suite, agent, 0, jobs=1, seconds=None, max_usd=None, interventions=False, folder=folder)
 
 
