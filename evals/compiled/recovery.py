@@ -10,15 +10,19 @@ behavior with path patching".
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracescribe.evals.compiled.building import read_compiled
 from tracescribe.evals.compiled.circuit import CircuitBuilder, active_nodes, node_id
+from tracescribe.evals.compiled.compiling import compile_program, draw_prompts
 from tracescribe.evals.compiled.planted import PlantedPrompt
-from tracescribe.evals.compiled.running import Floats, Row
+from tracescribe.evals.compiled.running import CompiledModel, Floats, Row
 from tracescribe.evals.gold import NECESSITY_HOLDS
 from tracescribe.evals.oracle.direct_effects import decide_edges
 from tracescribe.tracer.graph import FeatureNode
@@ -204,3 +208,37 @@ class _Search:
     def clean_shape(self) -> tuple[int, int]:
         """Of one prompt's stream."""
         return len(self.words), self.model.embedding.shape[1]
+
+
+def recover_suite(folder: Path) -> dict[str, Agreement]:
+    """The oracle path on every circuit of a suite, by program.
+
+    Args:
+        folder: what `build_compiled` wrote; the truth is planted again from its seed.
+
+    Raises:
+        GoldFormatError: no suite there.
+    """
+    found: dict[str, Agreement] = {}
+    for stored in read_compiled(folder):
+        seed, count = int(stored.gold.built_with["seed"]), len(stored.gold.circuits)
+        program, compiled = compile_program(stored.name, seed)
+        model = CompiledModel.load(stored.model, stored.transcoders)
+        builder = CircuitBuilder(compiled, model, stored.gold.circuits[0].stamp, "recovered")
+        agreements = [recover(builder, prompt) for prompt in draw_prompts(program, seed, count)]
+        found[stored.name] = sum(agreements[1:], agreements[0])
+    return found
+
+
+def main() -> None:
+    """Print, for each program of a suite, F1 of members, edges and necessities: found against planted."""
+    for name, one in recover_suite(Path(sys.argv[1])).items():
+        scores = ", ".join(
+            f"{what} {f1(counts):.3f} of {counts[2]}"
+            for what, counts in (("members", one.members), ("edges", one.edges), ("necessities", one.necessities))
+        )
+        print(f"{name}: {scores}")
+
+
+if __name__ == "__main__":
+    main()
