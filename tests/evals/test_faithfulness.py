@@ -100,7 +100,7 @@ def graph(toolbox: Toolbox) -> AttributionGraph:
 
 @pytest.fixture(scope="module")
 def report(toolbox: Toolbox) -> CircuitReport:
-    settings = LoopSettings(experiments=ExperimentSettings(n_controls=99))
+    settings = LoopSettings(experiments=ExperimentSettings(n_controls=50))
     return offline_agent(settings).interpret(InterpretationCase("x", prompt=PROMPT), toolbox, Budget())
 
 
