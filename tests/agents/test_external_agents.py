@@ -264,7 +264,6 @@ def alive(pid: int) -> bool:
     ids=["child", "child in a session of its own", "daemon"],
 )
 @pytest.mark.parametrize("then", ["print('{}')", "sys.exit(5)", "time.sleep(600)"], ids=["answers", "crashes", "hangs"])
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to see the processes")
 def test_no_process_of_a_program_outlives_its_case(how: str, then: str, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = (
