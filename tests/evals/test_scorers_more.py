@@ -282,7 +282,7 @@ def test_ids_and_order_of_supernodes_mean_nothing(
     small_gold: GoldCircuit, small_graph: AttributionGraph, order: list[int], ids: list[str]
 ) -> None:
     whole = prediction_of_gold(small_gold)
-    name = dict(zip(("s1", "s2", "s3"), ids, strict=True))
+    name: dict[str, str] = dict(zip(["s1", "s2", "s3"], ids, strict=True))
     turned = replace(
         whole,
         supernodes=tuple(
