@@ -107,7 +107,11 @@ def _built() -> Sequence[CompiledProgram]:
 
     with terminal.progress_bars() as bars:
         stage = terminal.StageBars(bars)
-        return build_compiled(COMPILED_FOLDER, progress=lambda done, total, name: stage("compiled", done, total, name))
+
+        def progress(done: int, total: int, text: str) -> None:
+            stage("compiled", done, total, text)
+
+        return build_compiled(COMPILED_FOLDER, progress=progress)
 
 
 def _compiled(name: str, programs: Sequence[CompiledProgram]) -> Suite:

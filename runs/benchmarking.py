@@ -131,7 +131,11 @@ def run_benchmark(call: BenchCall) -> BenchOutcome:
         with label_raters(call.label_judge, folder / JUDGE_CALLS, call.max_usd, prices) as raters:
             if raters.judge is not None:
                 shown.note(raters.judge.agreement.told())
-            bench = run_bench(agents, suites, store, settings, shown, shown.note, raters)
+            try:
+                bench = run_bench(agents, suites, store, settings, shown, shown.note, raters)
+            except KeyboardInterrupt:
+                shown.note(f"finished cases are kept in {folder}: the same command goes on with them")
+                raise
     from tracescribe.evals.benchmark.predictions import write_predictions
 
     written = [

@@ -19,7 +19,7 @@ from tracescribe.tracer.provenance import sha256_json, version
 
 if TYPE_CHECKING:
     from tracescribe.agents.report import CircuitReport
-    from tracescribe.evals.benchmark.running import RunSettings
+    from tracescribe.evals.benchmark.settings import RunSettings
     from tracescribe.evals.benchmark.suites import ToolboxSpec
     from tracescribe.evals.benchmark.work import Contestant
     from tracescribe.tracer.graph import AttributionGraph

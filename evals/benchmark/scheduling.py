@@ -34,7 +34,7 @@ from tracescribe.tracer.errors import InputError, TracescribeError, WorkError
 from tracescribe.tracer.provenance import sha256_json
 
 if TYPE_CHECKING:
-    from tracescribe.evals.benchmark.running import BenchProgress, Note, RunSettings
+    from tracescribe.evals.benchmark.settings import BenchProgress, Note, RunSettings
     from tracescribe.evals.scorers.label_similarity import LabelRaters
     from tracescribe.tracer.graph import AttributionGraph
 

@@ -245,7 +245,8 @@ def test_calls_that_make_no_sense(rig: Rig, tmp_path: Path) -> None:
         Suite("twice", rig.some("plain").parts * 2)
     with pytest.raises(SettingError, match="plain-01 has neither weights nor a graph"):
         Suite("bare", (SuitePart(rig.some("plain").circuits),))
-    for wrong in ({"seeds": ()}, {"seeds": (1, 1)}, {"jobs": 0}, {"case_seconds": 0.0}):
+    unfit: tuple[dict[str, Any], ...] = ({"seeds": ()}, {"seeds": (1, 1)}, {"jobs": 0}, {"case_seconds": 0.0})
+    for wrong in unfit:
         with pytest.raises(SettingError):
             RunSettings(**wrong)
     with pytest.raises(InputError, match="give a folder that 'tracescribe bench run' wrote"):
