@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from tests.agents.conftest import DALLAS
 from tests.tracer.runnable_graphs import planted, random_graph, relu_layers
 from tracescribe.agents.baselines import NEED_WEIGHTS, BaselineName, baseline_agent
 from tracescribe.agents.baselines.acdc import AcdcBaseline, pruned_edges
@@ -98,13 +97,3 @@ def test_without_weights_the_case_is_refused_and_the_message_says_why(
 ) -> None:
     with pytest.raises(InputError, match=f"agent {name} runs the model, and cannot .no model weights"):
         baseline_agent(name).interpret(InterpretationCase("x", graph=dallas_graph), Toolbox(), Budget())
-
-
-@pytest.mark.parametrize("name", ["acdc", "eap-ig"])
-def test_the_circuit_of_the_best_known_prompt_holds_the_features_that_it_needs(
-    embedded_toolbox: Toolbox, name: BaselineName
-) -> None:
-    report = baseline_agent(name).interpret(InterpretationCase("x", prompt=DALLAS), embedded_toolbox, Budget())
-    assert any(v.outcome == "supported" for v in report.verdicts)
-    ends = {edge.destination for edge in report.edges}
-    assert any(end not in {s.supernode_id for s in report.supernodes} for end in ends), "nothing reaches the output"

@@ -26,8 +26,10 @@ from tracescribe.agents.external.errors import ExternalAgentError
 from tracescribe.agents.external.program import find_program
 from tracescribe.agents.external.schemas import ANSWER, CASE, SCHEMAS
 from tracescribe.agents.external.told_cost import cost_fault
+from tracescribe.agents.loop_settings import LoopSettings
 from tracescribe.agents.providers.spec import parse_agent_spec
 from tracescribe.agents.report import CircuitReport, validate_report
+from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.errors import InputError
 from tracescribe.tracer.graph import AttributionGraph, NodeKind
@@ -48,7 +50,7 @@ def program(folder: Path, code: str, name: str = "agent.py") -> str:
 
 def agent(spec: str) -> ExternalAgent:
     """The agent of a spec."""
-    return external_agent(parse_agent_spec(spec))
+    return external_agent(parse_agent_spec(spec), LoopSettings(experiments=ExperimentSettings(n_controls=50)))
 
 
 def talk(spec: str, *, seconds: float = 20.0, **limits: int) -> Talk:
