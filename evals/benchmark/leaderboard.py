@@ -29,6 +29,8 @@ ALL_METRICS: tuple[Metric, ...] = (*METRICS, *by_intervention.METRICS, *cost.MET
 """Every metric of a board: against gold, by running the model, of cost, of repeated seeds."""
 MAIN_BESIDE = ("selection.rprec", "grouping.ari", "causal.precision", "causal.recall", "circuit.edge_cpr_over_random")
 """What short tables show beside `overall` and its parts; all other scores are in the JSON."""
+MANY = 1 / 3
+"""Share of an agent's cases that a score beside must have been given for, to be shown."""
 Averages = Mapping[str, Average | None]
 
 
@@ -187,8 +189,14 @@ def scores_of(results: Iterable[CaseResult]) -> list[Scores]:
 
 
 def _main(results: Sequence[CaseResult], rows: Sequence[AgentRow]) -> tuple[Metric, ...]:
+    """`overall`, its parts, and what stands beside them where it says something of many cases."""
     parts = {part for result in results if result.scores is not None for part in result.scores.overall_parts}
-    shown = {OVERALL, *parts, *MAIN_BESIDE}
+    shown = {OVERALL, *parts}
+    for row in rows:
+        for name in MAIN_BESIDE:
+            found = row.averages.get(name)
+            if found is not None and found.n_runs >= MANY * row.n_scored:
+                shown.add(name)
     return tuple(m for m in ALL_METRICS if m.name in shown and any(row.averages.get(m.name) for row in rows))
 
 
