@@ -126,7 +126,12 @@ def test_every_import_of_the_product_is_absolute_and_declared(settings: dict[str
     extras = settings["project"]["optional-dependencies"]
     wanted = [*settings["project"]["dependencies"], *(d for name in extras if name != "dev" for d in extras[name])]
     declared = {re.split(r"[<>=!\[;]", d)[0].strip().lower() for d in wanted}
-    names_on_pypi = {"sklearn": "scikit-learn", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+    names_on_pypi = {
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+        "huggingface_hub": "huggingface-hub",
+        "inspect_ai": "inspect-ai",
+    }
     found: set[str] = set()
     for room in ROOMS:
         for path in (REPOSITORY / room).rglob("*.py"):
