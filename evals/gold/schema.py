@@ -91,8 +91,11 @@ class GoldCircuit(Frozen):
 
     @property
     def complete_for_swaps(self) -> bool:
-        """Whether no other feature can bring another answer, as was seen, so that a swap claimed of them is false."""
-        return self.rest_swap_gain is not None and self.rest_swap_gain < SWAP_HOLDS
+        """Whether no other feature can bring another answer, as was seen, so that a swap claimed of them is false.
+
+        Where the answer needs other features, what they can bring is not known from a few trials.
+        """
+        return self.complete and self.rest_swap_gain is not None and self.rest_swap_gain < SWAP_HOLDS
 
     @property
     def answer(self) -> str:

@@ -25,17 +25,28 @@ def alternatives(rng: random.Random, target: Sample, position: int) -> tuple[str
         target: the prompt.
         position: of the word; `<bos>` counts as a word of the frame.
     """
-    role = next((name for name, at in target.roles.items() if at == position and name != "final"), None)
     word = target.words[position]
-    if role is None and word in world.NAMES:
-        role = "third"
-    elif role is None and any(
-        word in place.cities for table in (world.STATES, world.COUNTRIES) for place in table.values()
-    ):
-        role = "city"
+    role = _role(target, position) or _stray_role(word)
     found = frame_words(target) if role is None else _of_role(target, role, word)
     options = sorted(set(found) - set(target.words))
     return tuple(options if len(options) <= MAX_ALTERNATIVES else sorted(rng.sample(options, MAX_ALTERNATIVES)))
+
+
+def stray_positions(target: Sample) -> tuple[int, ...]:
+    """Positions of names and places that play no role in a prompt: what they are changes nothing in the causal model."""
+    words = enumerate(target.words[: target.answer])
+    return tuple(at for at, word in words if _role(target, at) is None and _stray_role(word) is not None)
+
+
+def _role(target: Sample, position: int) -> str | None:
+    return next((name for name, at in target.roles.items() if at == position and name != "final"), None)
+
+
+def _stray_role(word: str) -> str | None:
+    if word in world.NAMES:
+        return "third"
+    cities = (place.cities for table in (world.STATES, world.COUNTRIES) for place in table.values())
+    return "city" if any(word in found for found in cities) else None
 
 
 def _of_role(target: Sample, role: str, word: str) -> Sequence[str]:

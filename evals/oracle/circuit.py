@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 
+import torch
+
 from tracescribe.evals.gold import (
+    SWAP_HOLDS,
     GoldCircuit,
     GoldSource,
     GoldSupernode,
@@ -12,6 +15,7 @@ from tracescribe.evals.gold import (
     KnownEffects,
     ModelStamp,
 )
+from tracescribe.evals.oracle.alternatives import alternatives, stray_positions
 from tracescribe.evals.oracle.cases import OracleCase
 from tracescribe.evals.oracle.concepts import Concept, carried, concepts_of
 from tracescribe.evals.oracle.edges import circuit_edges
@@ -23,8 +27,9 @@ from tracescribe.tracer.embedded.training.causal_model import ANSWER
 from tracescribe.tracer.embedded.training.corpus import Sample
 from tracescribe.tracer.graph import FeatureNode
 
-_OPEN_ENDED = (ANSWER, "repeated_name")
-"""Variables that could take values which no prompt of the corpus asks for here: any word, any third name."""
+_OPEN_ENDED = (ANSWER, "repeated_name", "operation")
+"""Variables that could take values which the causal model has no name for here: any word, any third name, any other thing
+that can be asked of a word."""
 _REST_TRIALS = 8
 """Donors per variable with which the features outside the gold are tried: enough to meet every kind of donor."""
 
@@ -41,12 +46,14 @@ class CircuitBuilder:
         """The gold circuit of one prompt; `rng` draws the donors."""
         target = case.sample
         concepts = concepts_of(self._world, target, rng)
-        effects = {concept.supernode_id: self._effects(concept, target) for concept in concepts}
+        stray_gain = self._stray_gain(target, concepts, rng)
+        told = stray_gain < SWAP_HOLDS
+        effects = {concept.supernode_id: self._effects(concept, target, told) for concept in concepts}
         inert = {name for name, seen in effects.items() if not seen.necessary and not any(s.holds for s in seen.swaps)}
         supernodes = tuple(self._supernode(concept, concept.supernode_id in inert, target) for concept in concepts)
         selected = tuple(node for supernode in supernodes for node in supernode.members)
         answer = self._target(target, concepts)
-        rest_swap_gain = self._rest_swap_gain(target, concepts, rng)
+        rest_swap_gain = max(stray_gain, self._rest_swap_gain(target, concepts, rng))
         unsure = {_node_id(n) for c in concepts for n in (*c.members, *c.carried[0].undecided)} - set(selected)
         return GoldCircuit(
             gold_id=gold_id,
@@ -83,7 +90,8 @@ class CircuitBuilder:
 
     # -- effects --------------------------------------------------------------------------------------------------------
 
-    def _effects(self, concept: Concept, target: Sample) -> KnownEffects:
+    def _effects(self, concept: Concept, target: Sample, told: bool) -> KnownEffects:
+        """What was observed of one concept; `told`: the causal model tells all that the answer depends on here."""
         place, token = concept.place, self._world.ids_of[target.answer_word]
         before = float(place.runs.answer_probabilities(0)[token])
         without = replace_home(self._world, target, place.home, place.home.mean[None])[0, token]
@@ -97,7 +105,7 @@ class CircuitBuilder:
             site_drop=nats_lost(before, float(without)),
             features_drop=ablated,
             swaps=try_swaps(self._world, place.runs, place.home, concept.carried, place.trials),
-            exhaustive=concept.site.variable not in _OPEN_ENDED,
+            exhaustive=told and concept.site.variable not in _OPEN_ENDED,
         )
 
     # -- what gold leaves out -----------------------------------------------------------------------------------------
@@ -110,12 +118,32 @@ class CircuitBuilder:
         return rest
 
     def _rest_drop(self, target: Sample, concepts: list[Concept]) -> float:
-        """Nats lost when every feature that plays no part in any concept is cleared at once."""
+        """Nats lost when the features that play no part in any concept are cleared: all at once, or any one alone."""
         runs = concepts[0].place.runs
-        rest = self._rest(concepts, runs, 0)
+        rest = sorted(self._rest(concepts, runs, 0))
         token = self._world.ids_of[target.answer_word]
-        after = set_features(self._world, target, [cleared(rest)]).probabilities[0, token]
-        return nats_lost(float(runs.answer_probabilities(0)[token]), float(after))
+        rows = [cleared(rest), *(cleared([node]) for node in rest)]
+        after = set_features(self._world, target, rows).probabilities[:, token]
+        return nats_lost(float(runs.answer_probabilities(0)[token]), float(after.min()))
+
+    def _stray_gain(self, target: Sample, concepts: list[Concept], rng: random.Random) -> float:
+        """Largest gain of another answer when a name or place that the causal model ignores is another one.
+
+        By the causal model nothing may come of it. Where something does, the model listens to what tempts, and the causal
+        model does not tell all that the answer depends on.
+        """
+        clean = concepts[0].place.runs.answer_probabilities(0)
+        token = self._world.ids_of[target.answer_word]
+        gains = [0.0]
+        for position in stray_positions(target):
+            words = alternatives(rng, target, position)
+            prompts = [[*target.words[:position], word, *target.words[position + 1 :]] for word in words]
+            ids = torch.tensor([[self._world.ids_of[word] for word in prompt[: target.answer]] for prompt in prompts])
+            with torch.no_grad():
+                after = self._world.model.run(ids).logits[:, target.answer - 1].double().softmax(-1)
+            after[:, token] = 0.0
+            gains.append(float((after - clean).max()))
+        return round(max(gains), 4)
 
     def _rest_swap_gain(self, target: Sample, concepts: list[Concept], rng: random.Random) -> float:
         """Largest gain of a donor's answer when all such features are replaced by the donor's, word by word."""
