@@ -37,6 +37,8 @@ def show_bench(outcome: BenchOutcome, as_json: bool) -> None:
         console.print(terminal.styled(f"labels.judged: {agreed}"), soft_wrap=True)
     for told in (*outcome.left_out, *outcome.bench.damaged):
         console.print(terminal.styled(f"left out: {told}"), soft_wrap=True)
+    for told in outcome.stale:
+        console.print(terminal.styled(f"stale: {told}"), soft_wrap=True)
     if outcome.bench.missing:
         console.print(f"{outcome.bench.missing} of {outcome.bench.manifest.total} cases have no result yet")
     for path in outcome.written:
@@ -62,6 +64,7 @@ def bench_json(outcome: BenchOutcome) -> dict[str, Any]:
         "label_judges": sorted(agreements(outcome)),
         "missing": outcome.bench.missing,
         "left_out": list(outcome.left_out),
+        "stale": list(outcome.stale),
         "damaged": list(outcome.bench.damaged),
         "predictions": [str(path) for path in outcome.written],
         "folder": str(outcome.folder),

@@ -89,6 +89,7 @@ class BenchOutcome:
     folder: Path
     left_out: tuple[str, ...] = ()
     written: tuple[Path, ...] = ()
+    stale: tuple[str, ...] = ()
 
 
 def run_benchmark(call: BenchCall) -> BenchOutcome:
@@ -103,6 +104,7 @@ def run_benchmark(call: BenchCall) -> BenchOutcome:
     files = _prediction_files(call.predictions, len(specs))
     page = None if call.html is None else prepare_file(call.html)
     from tracescribe.agents.budget import Budget
+    from tracescribe.evals.benchmark.preflight import hold_against_graphs
     from tracescribe.evals.benchmark.running import RunSettings, run_bench
     from tracescribe.evals.benchmark.store import BenchStore
     from tracescribe.evals.benchmark.suites import Choice, choose
@@ -120,13 +122,16 @@ def run_benchmark(call: BenchCall) -> BenchOutcome:
         reuse=not call.fresh,
     )
     opened = open_suites(call.suites, call.weights)
-    suites = choose(opened.suites, Choice(call.tasks, call.limit, call.sensitive))
+    held = hold_against_graphs(choose(opened.suites, Choice(call.tasks, call.limit, call.sensitive)))
+    suites, left_out = held.suites, (*opened.left_out, *held.left_out)
     _ask_before_paying(agents, suites, settings.seeds, call)
     store = BenchStore(folder)
     with terminal.progress_bars() as bars:
         shown = BenchBars(bars)
-        for told in opened.left_out:
+        for told in left_out:
             shown.note(f"left out: {told}")
+        for told in held.stale:
+            shown.note(f"stale: {told}")
         prices = (call.price_input, call.price_output)
         with label_raters(call.label_judge, folder / JUDGE_CALLS, call.max_usd, prices) as raters:
             if raters.judge is not None:
@@ -142,7 +147,7 @@ def run_benchmark(call: BenchCall) -> BenchOutcome:
         write_predictions(store, suites, settings.seeds[0], agent.name, file)
         for agent, file in zip(agents, _named(files, agents), strict=False)
     ]
-    outcome = BenchOutcome(bench, write_board(store, bench), folder, opened.left_out, tuple(written))
+    outcome = BenchOutcome(bench, write_board(store, bench), folder, left_out, tuple(written), held.stale)
     if page is not None:
         write_html(outcome, page)
     return outcome

@@ -11,6 +11,7 @@ from tracescribe.evals.gold.checks import (
     check_stamp,
     circuit_faults,
     membership_faults,
+    stale_ids,
 )
 from tracescribe.evals.gold.effects import NECESSITY_HOLDS, SWAP_HOLDS, KnownEffects, KnownSwap
 from tracescribe.evals.gold.folders import (
@@ -69,6 +70,7 @@ __all__ = [
     "circuit_faults",
     "graph_path",
     "membership_faults",
+    "stale_ids",
     "parse_gold",
     "read_gold",
     "read_gold_folder",

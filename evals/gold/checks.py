@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tracescribe.evals.gold.schema import GoldCircuit
 from tracescribe.tracer.errors import GoldFormatError
@@ -84,8 +84,21 @@ def raise_if(faults: list[str], where: str, cure: str) -> None:
     raise GoldFormatError(f"{where}: " + "; ".join(faults[:MAX_FAULTS_SHOWN]) + f"{more}; {cure}")
 
 
-def check_circuit(circuit: GoldCircuit, graph: AttributionGraph | None = None) -> None:
+def stale_ids(circuit: GoldCircuit, graph: AttributionGraph) -> tuple[str, ...]:
+    """Ids of nodes that a circuit names and its graph does not have, each once.
+
+    People publish circuits that their graphs have outgrown. Such a circuit can still be scored: selection is over the nodes
+    of the graph, and a member that is gone stays a member, which nobody finds.
+    """
+    named = (*circuit.selected, *(i for s in circuit.supernodes for i in s.members), *circuit.node_labels)
+    return tuple(dict.fromkeys(i for i in named if i not in graph.index_of))
+
+
+def check_circuit(circuit: GoldCircuit, graph: AttributionGraph | None = None, *, stale: bool = False) -> None:
     """Check a circuit by itself, and against a graph of its prompt where one is given.
+
+    Args:
+        stale: let pass what `stale_ids` tells, where people drew the circuit.
 
     Raises:
         GoldFormatError: repeated or unknown ids; members, tokens or edge ends that the graph does not have.
@@ -94,7 +107,20 @@ def check_circuit(circuit: GoldCircuit, graph: AttributionGraph | None = None) -
     raise_if(circuit_faults(circuit), where, "correct the file")
     if graph is not None:
         cure = "the graph must be the unpruned trace of the gold's prompt, model and transcoder"
+        if stale and circuit.source.kind == "human":
+            circuit = circuit.model_copy(update=_without(circuit, set(stale_ids(circuit, graph))))
         raise_if(membership_faults(circuit, graph), where, cure)
+
+
+def _without(circuit: GoldCircuit, ids: Collection[str]) -> dict[str, object]:
+    """Fields of a circuit without some nodes."""
+    return {
+        "selected": tuple(i for i in circuit.selected if i not in ids),
+        "supernodes": tuple(
+            s.model_copy(update={"members": tuple(i for i in s.members if i not in ids)}) for s in circuit.supernodes
+        ),
+        "node_labels": {i: labels for i, labels in circuit.node_labels.items() if i not in ids},
+    }
 
 
 def check_stamp(circuit: GoldCircuit, model_sha256: str | None, transcoder_sha256: str | None) -> None:
