@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tracescribe.evals.benchmark.results import CaseResult
     from tracescribe.runs.benchmarking import BenchOutcome
 
+_WIDE = 10_000
+
 MAX_FAILURES_SHOWN = 20
 """Failures that the terminal lists; all are in the JSON."""
 
@@ -20,11 +22,13 @@ def show_bench(outcome: BenchOutcome, as_json: bool) -> None:
     if as_json:
         terminal.print_json(bench_json(outcome))
         return
-    from tracescribe.evals.benchmark.tables import rich_tables, sentences
+    from tracescribe.evals.benchmark.tables import sentences
+    from tracescribe.evals.benchmark.terminal_tables import rich_tables
 
     console = terminal.stdout()
-    for table in rich_tables(outcome.board):
-        console.print(table)
+    # a file or a pipe has no width
+    for table in rich_tables(outcome.board, console.width if console.is_terminal else None):
+        console.print(table, crop=False, no_wrap=False)
     for suite in outcome.board.suites:
         for sentence in sentences(suite):
             console.print(terminal.styled(sentence), soft_wrap=True)
@@ -132,9 +136,8 @@ def _print_case(outcome: BenchOutcome, gold_id: str, found: list[CaseResult]) ->
     table.add_column("score")
     for result in found:
         several = len(outcome.bench.manifest.seeds) > 1
-        table.add_column(
-            terminal.styled(f"{result.agent} seed {result.seed}" if several else result.agent), justify="right"
-        )
+        head = terminal.styled(f"{result.agent} seed {result.seed}" if several else result.agent)
+        table.add_column(head, justify="right", min_width=6, overflow="fold")
     for metric in ALL_METRICS:
         values = [
             None if r.scores is None or metric.name not in r.scores.values else r.scores.value(metric.name)
@@ -144,7 +147,11 @@ def _print_case(outcome: BenchOutcome, gold_id: str, found: list[CaseResult]) ->
             table.add_row(metric.name, *("–" if value is None else f"{value:.3f}" for value in values))
     table.add_section()
     table.add_row("seconds", *(f"{result.cost.seconds:.1f}" for result in found))
-    console.print(table)
+    if not console.is_terminal:
+        console.width = max(
+            console.width, console.measure(table, options=console.options.update(max_width=_WIDE)).maximum
+        )
+    console.print(table, crop=False)
     for result in found:
         if result.status == "failed":
             console.print(terminal.styled(f"failed: {_named(result)}: {_why(result)}"), soft_wrap=True)

@@ -1,17 +1,18 @@
 """The leaderboard: averages of every agent with intervals, paired comparisons, tasks, controls, as plain values.
 
-Suites are never pooled: a board has one table for each. A failed case enters no average and is counted; two agents are
-compared on the cases that both answered.
+Suites are never pooled: a board has one table for each. A failed case is counted and enters no average but the one that
+sorts a table; two agents are compared on the cases that both answered.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tracescribe.evals import stability_scores
+from tracescribe.evals.benchmark.board_scores import RANKED_BY, board_scores, without_overall
 from tracescribe.evals.benchmark.results import CaseResult
 from tracescribe.evals.benchmark.running import BenchResult
 from tracescribe.evals.benchmark.store import Manifest, ManifestSuite
@@ -24,8 +25,15 @@ from tracescribe.evals.statistics.averages import Average, Difference, average, 
 
 BOARD_SCHEMA = "tracescribe-leaderboard/2"
 OVERALL = "overall"
-"""The metric that sorts a table; it is the mean of other scores, all of which are shown."""
-ALL_METRICS: tuple[Metric, ...] = (*METRICS, *by_intervention.METRICS, *cost.METRICS, *stability_scores.METRICS)
+"""The mean of other scores, all of which are shown; `RANKED_BY`, the same with failed cases as 0, sorts a table."""
+ALL_METRICS: tuple[Metric, ...] = (
+    METRICS[0],
+    RANKED_BY,
+    *METRICS[1:],
+    *by_intervention.METRICS,
+    *cost.METRICS,
+    *stability_scores.METRICS,
+)
 """Every metric of a board: against gold, by running the model, of cost, of repeated seeds."""
 MAIN_BESIDE = ("selection.rprec", "grouping.ari", "causal.precision", "causal.recall", "circuit.edge_cpr_over_random")
 """What short tables show beside `overall` and its parts; all other scores are in the JSON."""
@@ -76,7 +84,7 @@ class AgentRow:
 
     def overall(self) -> float:
         """What the table is sorted by; below every score where there is none."""
-        found = self.averages.get(OVERALL)
+        found = self.averages.get(RANKED_BY.name)
         return float("-inf") if found is None else found.value
 
 
@@ -109,8 +117,9 @@ class SuiteBoard:
 
     Attributes:
         n_circuits: of the suite as it was run.
-        main: the metrics that short tables show: `overall`, its parts, and `MAIN_BESIDE`, as far as any agent has them.
-        rows: best `overall` first.
+        main: the metrics that short tables show: `overall`, `RANKED_BY` where cases failed, the parts of `overall`, and
+            `MAIN_BESIDE`, as far as any agent has them.
+        rows: best first, by `RANKED_BY`.
         comparisons: the agent that was named first against every other.
         tasks: family -> agent -> metric -> average.
         without_sensitive: agent -> metric -> average without circuits whose prompts are about harm; None where the
@@ -124,6 +133,11 @@ class SuiteBoard:
     comparisons: tuple[Comparison, ...]
     tasks: Mapping[str, Mapping[str, Averages]]
     without_sensitive: Mapping[str, Averages] | None
+
+    @property
+    def ranked_by(self) -> Metric | None:
+        """The metric of short tables by which the rows are sorted; None where nothing could be scored."""
+        return next((m for m in self.main if m.name == RANKED_BY.name), self.main[0] if self.main else None)
 
     def row(self, agent: str) -> AgentRow:
         """The row of an agent that was run."""
@@ -157,7 +171,8 @@ def make_leaderboard(bench: BenchResult) -> Leaderboard:
 def _suite(bench: BenchResult, suite: ManifestSuite) -> SuiteBoard:
     manifest = bench.manifest
     results = {agent: [r for r in bench.of(agent) if r.suite == suite.name] for agent in manifest.agents}
-    scores = {agent: scores_of(found) for agent, found in results.items()}
+    unscorable = without_overall(result for found in results.values() for result in found)
+    scores = {agent: board_scores(found, unscorable) for agent, found in results.items()}
     asked = len(suite.circuits) * len(manifest.seeds)
     stable = bench.stability(suite.name)
     rows = [_row(agent, found, scores[agent], asked, stable.get(agent, ())) for agent, found in results.items()]
@@ -183,15 +198,12 @@ def _suite(bench: BenchResult, suite: ManifestSuite) -> SuiteBoard:
     )
 
 
-def scores_of(results: Iterable[CaseResult]) -> list[Scores]:
-    """Every score of scored cases, their cost included."""
-    return [r.scores.with_values(cost.score_cost(r.cost)) for r in results if r.scores is not None]
-
-
 def _main(results: Sequence[CaseResult], rows: Sequence[AgentRow]) -> tuple[Metric, ...]:
     """`overall`, its parts, and what stands beside them where it says something of many cases."""
     parts = {part for result in results if result.scores is not None for part in result.scores.overall_parts}
     shown = {OVERALL, *parts}
+    if any(row.n_failed for row in rows) and any(row.averages.get(OVERALL) for row in rows):
+        shown.add(RANKED_BY.name)
     for row in rows:
         for name in MAIN_BESIDE:
             found = row.averages.get(name)
@@ -262,6 +274,7 @@ def _suite_json(board: SuiteBoard) -> dict[str, Any]:
         "suite": board.suite,
         "circuits": board.n_circuits,
         "main": [metric.name for metric in board.main],
+        "ranked_by": None if board.ranked_by is None else board.ranked_by.name,
         "agents": [_row_json(row) for row in board.rows],
         "comparisons": [
             {"first": one.first, "second": one.second, "differences": _values(one.differences)}

@@ -1,16 +1,13 @@
-"""A leaderboard for people: Markdown, and tables for the terminal."""
+"""A leaderboard for people: Markdown, cells, and what the tables say in words; see `terminal_tables` for terminals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from tracescribe.evals.benchmark.board_scores import RANKED_BY
 from tracescribe.evals.benchmark.leaderboard import OVERALL, AgentRow, Leaderboard, SuiteBoard
 from tracescribe.evals.scorers.metric import Metric
 from tracescribe.evals.statistics.averages import Average, Difference
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 NO_SCORE = "–"
 """What a table shows where no case had anything to score."""
@@ -32,20 +29,22 @@ def markdown(board: Leaderboard) -> str:
 
 
 def _main_lines(suite: SuiteBoard) -> list[str]:
-    heads = ["agent", *(_title(metric) for metric in suite.main), "cases", "failed", "s / case", "USD"]
+    heads = ["agent", *(title_of(metric) for metric in suite.main), "cases", "failed", "s / case", "USD"]
     rows = [
-        [_cell(row.agent), *(told(row.averages.get(m.name), row.n_scored) for m in suite.main), *_tail(row)]
+        [_cell(row.agent), *(told(row.averages.get(m.name), row.n_scored) for m in suite.main), *tail_of(row)]
         for row in suite.rows
     ]
-    rows += [[f"{_cell(row.agent)}, gold shuffled", *_control_cells(suite, row), *[""] * 4] for row in _controls(suite)]
+    rows += [
+        [f"{_cell(row.agent)}, gold shuffled", *control_cells(suite, row), *[""] * 4] for row in controls_of(suite)
+    ]
     return _table(heads, rows)
 
 
-def _controls(suite: SuiteBoard) -> tuple[AgentRow, ...]:
+def controls_of(suite: SuiteBoard) -> tuple[AgentRow, ...]:
     return tuple(row for row in suite.rows if row.control)
 
 
-def _control_cells(suite: SuiteBoard, row: AgentRow) -> list[str]:
+def control_cells(suite: SuiteBoard, row: AgentRow) -> list[str]:
     """What the same answers score against shuffled gold, and what chance gives."""
     found = {one.metric.name: one for one in row.control}
     held = [found.get(metric.name) for metric in suite.main]
@@ -53,7 +52,7 @@ def _control_cells(suite: SuiteBoard, row: AgentRow) -> list[str]:
 
 
 def _comparison_lines(suite: SuiteBoard) -> list[str]:
-    heads = ["difference", *(_title(metric) for metric in suite.main)]
+    heads = ["difference", *(title_of(metric) for metric in suite.main)]
     rows = [
         [f"{_cell(one.first)} − {_cell(one.second)}", *(difference(one.differences.get(m.name)) for m in suite.main)]
         for one in suite.comparisons
@@ -62,7 +61,7 @@ def _comparison_lines(suite: SuiteBoard) -> list[str]:
 
 
 def _task_lines(suite: SuiteBoard) -> list[str]:
-    overall = suite.main[:1]
+    overall = [] if suite.ranked_by is None else [suite.ranked_by]
     agents = [row.agent for row in suite.rows]
     heads = [f"{overall[0].title if overall else 'score'} by task", *map(_cell, agents)]
     rows = [
@@ -74,7 +73,7 @@ def _task_lines(suite: SuiteBoard) -> list[str]:
 
 def _without_lines(suite: SuiteBoard) -> list[str]:
     assert suite.without_sensitive is not None
-    heads = ["without sensitive prompts", *(_title(metric) for metric in suite.main)]
+    heads = ["without sensitive prompts", *(title_of(metric) for metric in suite.main)]
     rows = [
         [_cell(row.agent), *(told(suite.without_sensitive[row.agent].get(m.name)) for m in suite.main)]
         for row in suite.rows
@@ -93,11 +92,11 @@ def _cell(text: str) -> str:
     return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
-def _title(metric: Metric) -> str:
+def title_of(metric: Metric) -> str:
     return metric.title if metric.higher_is_better else f"{metric.title} (lower is better)"
 
 
-def _tail(row: AgentRow) -> list[str]:
+def tail_of(row: AgentRow) -> list[str]:
     seconds = NO_SCORE if row.cost.seconds is None else f"{row.cost.seconds:.1f}"
     usd = NO_SCORE if row.cost.usd is None else f"{row.cost.usd:.2f}"
     return [str(row.n_scored), _failed(row), seconds, usd]
@@ -113,7 +112,7 @@ def told(found: Average | None, n_scored: int | None = None) -> str:
     """An average with its interval; the number of cases behind it where that is not all of them."""
     if found is None:
         return NO_SCORE
-    few = "" if n_scored is None or found.n_cases == n_scored else f", n={found.n_cases}"
+    few = "" if n_scored is None or found.n_runs == n_scored else f", n={found.n_cases}"
     return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f}{few})"
 
 
@@ -125,61 +124,13 @@ def difference(found: Difference | None) -> str:
     return f"{found.value:+.2f} ({found.low:+.2f} to {found.high:+.2f}{p})"
 
 
-def rich_tables(board: Leaderboard) -> list[Table]:
-    """Every suite for the terminal: one row a metric, so that narrow terminals hold the table."""
-    tables: list[Table] = []
-    for suite in board.suites:
-        tables.append(_rich_main(suite))
-        if len(suite.tasks) > 1 and suite.main:
-            tables.append(_rich_tasks(suite))
-    return tables
-
-
-def _rich_main(suite: SuiteBoard) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(f"{suite.suite}: {suite.n_circuits} circuits (mean, 95 % interval over circuits)"))
-    table.add_column("score")
-    controls = _controls(suite)
-    for row in suite.rows:
-        table.add_column(Text(row.agent), justify="right")
-    for row in controls:
-        table.add_column(Text(f"{row.agent}, gold shuffled"), justify="right")
-    shuffled = [_control_cells(suite, row) for row in controls]
-    for number, metric in enumerate(suite.main):
-        values = [told(row.averages.get(metric.name), row.n_scored) for row in suite.rows]
-        values += [cells[number] for cells in shuffled]
-        table.add_row(_title(metric), *values)
-    table.add_section()
-    blank = [""] * len(controls)
-    tails = [_tail(row) for row in suite.rows]
-    for number, head in enumerate(("cases scored", "cases failed", "seconds per case", "USD")):
-        table.add_row(head, *(tail[number] for tail in tails), *blank)
-    return table
-
-
-def _rich_tasks(suite: SuiteBoard) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    metric = suite.main[0]
-    table = Table(title=Text(f"{suite.suite}: {metric.title} by task"))
-    table.add_column("task")
-    for row in suite.rows:
-        table.add_column(Text(row.agent), justify="right")
-    for family, found in suite.tasks.items():
-        table.add_row(Text(family), *(told(_of(found, row.agent, metric)) for row in suite.rows))
-    return table
-
-
-def _of(found: Mapping[str, Mapping[str, Average | None]], agent: str, metric: Metric) -> Average | None:
-    return found.get(agent, {}).get(metric.name)
-
-
 def sentences(suite: SuiteBoard) -> list[str]:
     """What a table says, in words: who is ahead of whom, what the suite can see, whether the control is at chance."""
     lines: list[str] = []
+    if suite.ranked_by is not None and suite.ranked_by.name == RANKED_BY.name:
+        lines.append(
+            f"cases failed: agents are sorted by {RANKED_BY.title}; every other score is of answered cases alone"
+        )
     for one in suite.comparisons:
         standing = ", ".join(f"{metric.title} {one.standing(metric)}" for metric in suite.main)
         lines.append(f"{one.first} against {one.second}: {standing}")
@@ -189,10 +140,12 @@ def sentences(suite: SuiteBoard) -> list[str]:
         lines.append(
             f"power: a difference of {max(powers):.2f} in {OVERALL} would be seen four times in five (alpha 0.05)"
         )
-    for row in _controls(suite):
+    for row in controls_of(suite):
         decided = [one for one in row.control if one.at_chance is not None]
         off = [one.metric.title for one in decided if not one.at_chance]
         if decided:
             verdict = "all at chance" if not off else f"NOT at chance: {', '.join(off)}"
-            lines.append(f"{row.agent} against shuffled gold: {len(decided)} scores, {verdict}")
+            lines.append(
+                f"control: {row.agent}, the agent named first, against shuffled gold: {len(decided)} scores, {verdict}"
+            )
     return [f"{suite.suite}: {line}" for line in lines]

@@ -22,7 +22,8 @@ from tracescribe.evals.benchmark.results import CaseResult
 from tracescribe.evals.benchmark.running import BenchResult, RunSettings, read_bench, run_bench
 from tracescribe.evals.benchmark.store import BenchStore, folder_name
 from tracescribe.evals.benchmark.suites import Choice, Suite, SuitePart, choose
-from tracescribe.evals.benchmark.tables import markdown, rich_tables, sentences
+from tracescribe.evals.benchmark.tables import markdown, sentences
+from tracescribe.evals.benchmark.terminal_tables import rich_tables
 from tracescribe.evals.gold import GoldCircuit
 from tracescribe.tracer.errors import GoldFormatError, InputError, OutputError, SettingError
 from tracescribe.tracer.graph import AttributionGraph

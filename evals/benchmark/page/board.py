@@ -106,6 +106,7 @@ class SuiteBoard(_Read):
     suite: str
     circuits: int = 0
     main: tuple[str, ...] = ()
+    ranked_by: str | None = None
     agents: tuple[AgentRow, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     tasks: dict[str, dict[str, dict[str, Value | None]]] = Field(default_factory=dict)

@@ -41,7 +41,7 @@ def suite_view(board: Board, suite: SuiteBoard) -> SuiteView:
             for agent, found in (suite.without_sensitive or {}).items()
             if agent in marks
         ),
-        scatters=_scatters(suite, heads, marks),
+        scatters=_scatters(suite, board, marks),
         tasks=tuple(table for metric in heads if (table := _tasks(suite, metric, marks)).groups),
         comparisons=tuple(table for metric in heads if (table := _pairs(suite, metric)).pairs),
         controls=tuple((metric, rows) for metric in heads if (rows := _controls(suite, metric, marks))),
@@ -81,9 +81,10 @@ def _amount(value: float | None, form: str) -> Cell:
     return Cell(NOTHING) if value is None else Cell(format(value, form), sort=value)
 
 
-def _scatters(suite: SuiteBoard, heads: Sequence[MetricRow], marks: Mapping[str, int]) -> tuple[Scatter, ...]:
-    if not heads:
+def _scatters(suite: SuiteBoard, board: Board, marks: Mapping[str, int]) -> tuple[Scatter, ...]:
+    if not suite.main:
         return ()
+    metric = board.metric(suite.ranked_by or suite.main[0])
     costs: tuple[tuple[str, dict[str, float | None]], ...] = (
         ("seconds a case", {row.agent: row.cost.seconds for row in suite.agents}),
         ("US$ in all", {row.agent: row.cost.usd for row in suite.agents}),
@@ -92,10 +93,10 @@ def _scatters(suite: SuiteBoard, heads: Sequence[MetricRow], marks: Mapping[str,
     for title, cost_of in costs:
         points: list[Point] = []
         for row in suite.agents:
-            cost, score = cost_of[row.agent], row.scores.get(heads[0].name)
+            cost, score = cost_of[row.agent], row.scores.get(metric.name)
             if cost is not None and score is not None:
                 points.append(Point(row.agent, cost, score.value, score.low, score.high, marks[row.agent]))
-        drawn = scatter(points, title, heads[0].title)
+        drawn = scatter(points, title, metric.title)
         if drawn is not None:
             found.append(drawn)
     return tuple(found)
