@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,10 @@ COMPLETION_SHARE = 0.15
 layer and position: pruning keeps what carries the graph, and so cuts through groups that share their work."""
 OWN_SHARE = 0.05
 """A feature that pruning dropped comes back, wherever it stands, if a twentieth of all influence passes through it: in a
-short prompt a few nodes carry nearly everything, and pruning by cumulative share stops early."""
+short prompt a few nodes carry nearly everything, and pruning by cumulative share stops early. The same holds for features
+of one layer and position that carry a twentieth together: a concept may be split among features too small by themselves."""
+LEAST_SHARE = 0.005
+"""Least influence of a feature that comes back for the company it keeps: in a wide layer, hundreds of traces add up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +69,10 @@ def make_survey(tools: CaseTools) -> Survey:
     ordered = sorted(influence, key=lambda node: (-influence[node], node))
     members = set(graph.node_of_feature)
     kept = tuple(node for node in ordered if node in members)
-    strongest: dict[tuple[int, int], float] = {}
-    for node in kept:
-        strongest.setdefault((node.layer, node.position), influence[node])
-    completing = tuple(
-        node
-        for node in ordered
-        if node not in members
-        and influence[node] > 0
-        and influence[node] >= min(OWN_SHARE, COMPLETION_SHARE * strongest.get((node.layer, node.position), math.inf))
-    )
+    back = _dropped_wrongly(ordered, kept, influence)
+    if tools.corpus is not None or tools.can_test:
+        back |= sharing_work(ordered, influence)
+    completing = tuple(node for node in ordered if node in back and node not in members)
     return Survey(
         full=full,
         graph=graph,
@@ -85,6 +82,33 @@ def make_survey(tools: CaseTools) -> Survey:
         targets=_targets(tools),
         error_influence=error_influence_share(full),
     )
+
+
+def _dropped_wrongly(
+    ordered: Sequence[FeatureNode], kept: Sequence[FeatureNode], influence: Mapping[FeatureNode, float]
+) -> set[FeatureNode]:
+    """Features that come back by themselves, or beside a feature that pruning kept."""
+    strongest: dict[tuple[int, int], float] = {}
+    for node in kept:
+        strongest.setdefault((node.layer, node.position), influence[node])
+    return {
+        node
+        for node in ordered
+        if influence[node] > 0
+        and influence[node] >= min(OWN_SHARE, COMPLETION_SHARE * strongest.get((node.layer, node.position), math.inf))
+    }
+
+
+def sharing_work(ordered: Sequence[FeatureNode], influence: Mapping[FeatureNode, float]) -> set[FeatureNode]:
+    """Features of a layer and position that carry enough together, though perhaps none of them does alone."""
+    places: dict[tuple[int, int], list[FeatureNode]] = {}
+    for node in ordered:  # the strongest of a place comes first
+        fellows = places.setdefault((node.layer, node.position), [])
+        least = COMPLETION_SHARE * influence[fellows[0]] if fellows else 0.0
+        if influence[node] >= max(LEAST_SHARE, least):
+            fellows.append(node)
+    together = [fellows for fellows in places.values() if sum(influence[n] for n in fellows) >= OWN_SHARE]
+    return {node for fellows in together for node in fellows}
 
 
 def _targets(tools: CaseTools) -> tuple[TargetLogit, ...]:

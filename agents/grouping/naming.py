@@ -104,6 +104,8 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
         return label.text
     if not met:
         corpus, on = tools.corpus, label.predicate.on
+        if on == "next" and len(label.predicate.words) <= SAME_THING and speaks_against(facts, node):
+            return " / ".join(label.predicate.words[:3])  # a rival: it says another word than the one that is to come
         seen = seen_with(corpus, node, on, here) if corpus is not None and on != "previous" else ()
         return None if not seen else here if on == "next" else " / ".join(seen[:3])
     if label.predicate.on == "next":
@@ -112,6 +114,12 @@ def _text_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: Fe
         return here if len(label.predicate.words) <= SAME_THING else " / ".join([here, *others[:2]])
     others = [word for word in label.predicate.words if word != here and stand_alike(tools, word, here)]
     return " / ".join([here, *others[:2]])
+
+
+def speaks_against(facts: GraphFacts, node: FeatureNode) -> bool:
+    """Whether a feature holds down the output that it moves most."""
+    effect = facts.profiles.outputs[facts.row_of[node]]
+    return bool(effect[int(np.argmax(np.abs(effect)))] < 0)
 
 
 def _mixed_here(tools: CaseTools, facts: GraphFacts, node: FeatureNode, label: FeatureLabel) -> str | None:

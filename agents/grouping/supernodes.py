@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import FeatureLabel, Role, Supernode
@@ -26,6 +27,7 @@ from tracescribe.agents.grouping.graph_only import (
 )
 from tracescribe.agents.grouping.likeness import agglomerated, decoder_cosines, views_of
 from tracescribe.agents.grouping.naming import name_of
+from tracescribe.agents.grouping.repeated_words import read_again
 from tracescribe.agents.labelling.labels import MIXED
 from tracescribe.agents.survey import Survey
 from tracescribe.tracer.graph import FeatureNode
@@ -35,7 +37,16 @@ if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
 
 
-__all__ = ["GraphFacts", "GroupSettings", "Labels", "combining_share", "graph_facts", "group_features", "role_of"]
+__all__ = [
+    "GraphFacts",
+    "GroupSettings",
+    "Labels",
+    "combining_share",
+    "graph_facts",
+    "group_features",
+    "role_of",
+    "steps_within",
+]
 
 
 SAYING = ("output", "suppressor")
@@ -140,6 +151,8 @@ def group_features(
         for cell in cells.values()
         for cluster in (_by_profile(tools, facts, cell, settings) if with_evidence else _by_pairs(facts, cell, roles))
     ]
+    if with_evidence:
+        clusters = read_again(facts, clusters, roles)
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
     floor = (settings.min_influence if with_evidence else 0) * max(weight.values(), default=0.0)
     needed = [i for i in weight if weight[i] >= floor or any(node in survey.screened for node in clusters[i])]
@@ -184,7 +197,28 @@ def _by_profile(
         likeness += settings.decoder_weight * (np.clip(decoders, 0.0, 1.0) - likeness)
     drives = facts.drives_among(rows)
     likeness[np.maximum(drives, drives.T) >= settings.driving_share] = -STEPS_APART
-    return [[cell[row] for row in found] for found in agglomerated(likeness, settings.merge_similarity)]
+    layers = np.array([node.layer for node in cell], dtype=np.int64)
+    while True:
+        clusters = agglomerated(likeness, settings.merge_similarity)
+        steps = [step for found in clusters for step in steps_within(found, layers, drives, settings.driving_share)]
+        if not steps:
+            return [[cell[row] for row in found] for found in clusters]
+        for lower, upper in steps:
+            likeness[np.ix_(lower, upper)] = likeness[np.ix_(upper, lower)] = -STEPS_APART
+
+
+def steps_within(
+    cluster: Sequence[int], layers: NDArray[np.int64], drives: NDArray[np.float64], least: float
+) -> list[tuple[list[int], list[int]]]:
+    """Where a cluster falls into a step and the next: its features up to a layer drive those above, though perhaps none
+    of them does alone."""
+    found = []
+    for layer in sorted(set(layers[cluster].tolist()))[:-1]:
+        lower = [row for row in cluster if layers[row] <= layer]
+        upper = [row for row in cluster if layers[row] > layer]
+        if drives[np.ix_(upper, lower)].sum(axis=1).mean() >= least:
+            found.append((lower, upper))
+    return found
 
 
 def _by_pairs(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from tracescribe.agents.claims import (
     Claim,
     EdgeClaim,
@@ -31,6 +33,8 @@ AMPLIFIED = 3.0
 """Multiplier of a claim that more of a supernode moves a token: within the grid of -4 to 4 that others steer by."""
 INVERTED = -1.0
 """Multiplier of a claim that a supernode's opposite moves a token."""
+MAX_HELP = 0.1
+"""Share of its effect by which a supernode may help the answer and still be taken for a suppressor."""
 MAX_PROBABILITY_TO_RAISE = 0.4
 """Probability up to which a token is claimed to be pushed up: a claim needs it to double, and it ends at 1."""
 
@@ -44,6 +48,7 @@ class HypothesisSettings:
         max_swapped: supernodes, by influence, for which donors are looked for. Outputs are among them: a supernode that
             says the answer must say the donor's answer once it is the donor's.
         max_screened: supernodes with members that the screen brought in, for which donors are looked for besides.
+        max_suppressing: supernodes, by influence, claimed to hold the answer down.
         max_edges: edges, by weight.
         max_labels: labels, by influence of their features.
         max_steered: supernodes that say an output token, or else lead to the answer, for which steering is claimed.
@@ -54,6 +59,7 @@ class HypothesisSettings:
     max_necessity: int = 6
     max_swapped: int = 5
     max_screened: int = 2
+    max_suppressing: int = 2
     max_edges: int = 5
     max_labels: int = 5
     max_steered: int = 1
@@ -83,7 +89,8 @@ def propose_claims(
     strong = [s for s in supernodes if s.influence >= settings.min_influence]
     brought_in = [s for s in supernodes if any(m.node in survey.screened for m in s.members)]
     claims: list[Claim] = []
-    for supernode in [s for s in strong if s.role != "suppressor" and s not in brought_in][: settings.max_necessity]:
+    opposing = [s for s in strong if s.role == "suppressor" or (tools.can_test and opposes(facts, s))]
+    for supernode in [s for s in strong if s not in opposing and s not in brought_in][: settings.max_necessity]:
         claims.append(necessity(tools, facts, supernode, target))
     if tools.can_test:
         movable = [s for s in strong if s.role != "suppressor" and s not in brought_in][: settings.max_swapped]
@@ -92,13 +99,24 @@ def propose_claims(
                 swap_claim(tools, facts, supernode, donor, target)
                 for donor in find_donors(tools, facts, supernode, donor_settings)
             ]
-    claims += [suppression(tools, facts, s, target) for s in strong if s.role == "suppressor"][:1]
+    claims += [suppression(tools, facts, s, target) for s in opposing[: settings.max_suppressing]]
     claims += _steered(tools, survey, facts, [s for s in strong if s not in brought_in], settings)
     claims += _edges(tools, survey, strong, settings)
     if supernodes and _can_be_decided(tools, supernodes):
         claims.append(sufficiency(tools, supernodes, target))
     claims += _labels(tools, survey, labels, supernodes, settings)
     return tuple(claims)
+
+
+def opposes(facts: GraphFacts, supernode: Supernode) -> bool:
+    """Whether all that a supernode does, as far as the graph shows it, holds the answer down.
+
+    Each direct effect counts by the sign with which its destination moves the answer: what drives the answer and its rival
+    alike is no suppressor, though the graph's linear sum may come out negative.
+    """
+    moved = facts.moves_answer([facts.row_of[member.node] for member in supernode.members])
+    hinders = float(-moved[moved < 0].sum())
+    return hinders > 0 and float(moved[moved > 0].sum()) <= MAX_HELP * float(np.abs(moved).sum())
 
 
 def place_of(facts: GraphFacts, supernode: Supernode) -> str:
