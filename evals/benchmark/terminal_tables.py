@@ -95,11 +95,14 @@ def _grids(suite: SuiteBoard) -> Iterator[_Grid]:
 def _fitted(grid: _Grid, width: int | None) -> Iterator[Table]:
     columns = grid.columns
     if width is None:
-        yield _table(grid, grid.title, columns)
+        yield _table(grid, grid.title, columns, grid.first)
         return
-    room = width - grid.first - _BORDER - 1
+    first = grid.first
+    room = width - first - _BORDER - 1
     if any(column.width + _BORDER > room for column in columns):
         columns = tuple(column.narrow for column in columns)
+        room = max(room, *(column.width + _BORDER for column in columns))
+        first = max(_NARROW_HEAD, min(first, width - room - _BORDER - 1))
     blocks: list[list[_Column]] = [[]]
     left = room
     for column in columns:
@@ -109,15 +112,15 @@ def _fitted(grid: _Grid, width: int | None) -> Iterator[Table]:
         blocks[-1].append(column)
         left -= column.width + _BORDER
     for number, block in enumerate(blocks, start=1):
-        yield _table(grid, grid.title if number == 1 else f"{grid.title}, continued", block)
+        yield _table(grid, grid.title if number == 1 else f"{grid.title}, continued", block, first)
 
 
-def _table(grid: _Grid, title: str, columns: Sequence[_Column]) -> Table:
+def _table(grid: _Grid, title: str, columns: Sequence[_Column], first: int) -> Table:
     from rich.table import Table
 
     table = Table(title=_text(title))
     # widths are fixed: a table that is left to fit itself shortens numbers
-    table.add_column(_text(grid.corner), width=grid.first, overflow="fold")
+    table.add_column(_text(grid.corner), width=first, overflow="fold")
     for column in columns:
         table.add_column(_text(column.head), width=column.width, justify="right", overflow="fold")
     for number, head in enumerate(grid.rows):
@@ -126,7 +129,7 @@ def _table(grid: _Grid, title: str, columns: Sequence[_Column]) -> Table:
         table.add_section()
     for number, head in enumerate(grid.tails):
         table.add_row(head, *(_text(column.texts[number]) for column in columns))
-    table.width = grid.first + sum(column.width for column in columns) + _BORDER * (len(columns) + 1) + 1
+    table.width = first + sum(column.width for column in columns) + _BORDER * (len(columns) + 1) + 1
     return table
 
 
