@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from tracescribe.agents.external.answers import ExternalAnswer, Question, read_line
-from tracescribe.agents.external.cleanup import MARK, end_all
+from tracescribe.agents.external.cleanup import MARK, adopt_orphans, end_all
 from tracescribe.agents.external.errors import ExternalAgentError
 from tracescribe.agents.external.program import Program
 from tracescribe.agents.external.strict_json import read_object, shown
@@ -79,6 +79,7 @@ def converse(program: Program, case: Mapping[str, Any], reply: Reply, limits: Ta
         InputError: it cannot be started at all.
     """
     mark = secrets.token_hex(16)
+    before = adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="agent-", ignore_cleanup_errors=True) as folder:
         environment = {**program.environment, "HOME": folder, "TMPDIR": folder, "PYTHONUNBUFFERED": "1", MARK: mark}
         try:
@@ -96,7 +97,7 @@ def converse(program: Program, case: Mapping[str, Any], reply: Reply, limits: Ta
         try:
             return _Talking(process, _line(case), reply, limits).run()
         finally:
-            end_all(process, mark)
+            end_all(process, mark, before)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     with contextlib.suppress(OSError):  # what was never read of its input cannot be written any more

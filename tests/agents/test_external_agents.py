@@ -262,8 +262,13 @@ def alive(pid: int) -> bool:
         "if os.fork() == 0: note(); time.sleep(600)",
         "if os.fork() == 0: os.setsid(); note(); time.sleep(600)",
         "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: note(); time.sleep(600)\n    os._exit(0)\nos.wait()",
+        pytest.param(
+            "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: note(); os.execve('/bin/sleep', ['sleep', '600'], {})\n"
+            "    os._exit(0)\nos.wait()",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans over to us"),
+        ),
     ],
-    ids=["child", "child in a session of its own", "daemon"],
+    ids=["child", "child in a session of its own", "daemon", "daemon without our environment"],
 )
 @pytest.mark.parametrize("then", ["print('{}')", "sys.exit(5)", "time.sleep(600)"], ids=["answers", "crashes", "hangs"])
 def test_no_process_of_a_program_outlives_its_case(how: str, then: str, tmp_path: Path) -> None:
