@@ -73,7 +73,7 @@ class GraphFacts:
         effect = self.profiles.outputs[:, answer].astype(np.float64)
         moved = fed * np.divide(effect, activation, out=np.zeros(n_features), where=activation > 0)
         moved[list(rows)] = 0.0
-        return np.append(moved, self.to_logits[list(rows), answer].sum())
+        return np.concatenate([moved, [float(self.to_logits[list(rows), answer].sum())]])
 
 
 def graph_facts(graph: AttributionGraph) -> GraphFacts:
