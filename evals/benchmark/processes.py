@@ -168,7 +168,8 @@ class WorkerPool:
     def _hear(self, worker: _Worker) -> Outcome | None:
         try:
             message = json.loads(worker.pipe.recv_bytes(MAX_MESSAGE_BYTES))
-        except EOFError:
+        except (EOFError, ConnectionError):
+            # a reset: it ended with a task unread; it may still be alive for a moment, and is no flood
             return self._dead(worker)
         except (OSError, ValueError):
             # longer than allowed, torn, or no JSON: what follows in this pipe cannot be understood either

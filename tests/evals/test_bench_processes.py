@@ -128,3 +128,19 @@ class Unborn:
 def test_workers_that_never_come_up_end_the_run() -> None:
     with pytest.raises(WorkError, match="worker process"), WorkerPool(1, Unborn()) as pool:
         run_all(pool, [("echo", number) for number in range(9)])
+
+
+def test_a_worker_that_ends_with_its_task_unread_has_died_even_if_the_system_still_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with WorkerPool(1, Unborn()) as pool:
+        pool.give("one", "task", None)
+        (worker,) = pool._workers
+        monkeypatch.setattr(worker.process, "is_alive", lambda: True)
+
+        def reset(limit: int) -> bytes:
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+        monkeypatch.setattr(worker.pipe, "recv_bytes", reset)
+        (outcome,) = pool.wait()
+        assert (outcome.kind, outcome.key) == ("died", "one")
