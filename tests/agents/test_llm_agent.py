@@ -97,7 +97,9 @@ def test_the_report_keeps_its_contract(told: Told) -> None:
     shipped = {template.name: f"{template.version} sha256:{template.sha256}" for template in list_prompts()}
     named = report.provenance.prompt_versions
     assert named == {name: shipped[name] for name in named}, "the newest versions, and no others"
-    assert named.keys() == shipped.keys() - {"interpret_at_once", "investigate"}
+    assert named.keys() == shipped.keys() - {"interpret_at_once", "investigate", "judge_gold_label"}, (
+        "no prompt of scorers"
+    )
     assert report.labels[0].proposed_by == f"fake-1 by {load_prompt('label_feature').reference}"
     assert any(label.here for label in report.labels)
     assert all(label.score is not None for label in report.labels if label.predicate is not None)
