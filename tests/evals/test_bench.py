@@ -63,7 +63,7 @@ def rig(tmp_path: Path, small_gold: GoldCircuit, small_graph: AttributionGraph) 
 
 
 def settings(**given: Any) -> RunSettings:
-    return RunSettings(**{"jobs": 1, "shufflings": 0, "case_seconds": 30.0, **given})
+    return RunSettings(**{"jobs": 1, "shufflings": 0, "case_seconds": 30.0, "interventions": False, **given})
 
 
 def results_in(folder: Path) -> dict[str, Path]:
@@ -148,7 +148,7 @@ from tracescribe.evals.gold import read_gold
 if __name__ == "__main__":
     suite = Suite("small", (SuitePart(read_gold(Path({gold!r})).circuits, Path({folder!r})),))
     run_bench([canned("slow", Path({reports!r}), good=True, slow=True)], [suite], BenchStore(Path({out!r})),
-              RunSettings(shufflings=0, case_seconds=30.0),
+              RunSettings(shufflings=0, case_seconds=30.0, interventions=False),
               progress=lambda done, total, result, reused: print(done, flush=True))
 """
 

@@ -193,13 +193,12 @@ def test_scores_equal_those_of_the_scorer_beside_published_gold(run: Run, shared
         pytest.skip(
             f"no shared test data at {gold}; set TRACESCRIBE_SHARED to the folder that holds gold/score_gold.py"
         )
-    done = run(
-        "bench", "run", "--gold", gold, "--agents", "position", "--out", "out", "--predictions", "p.json", "--json"
-    )
+    call = ("bench", "run", "--gold", gold, "--agents", "position", "--out", "out", "--no-interventions")
+    done = run(*call, "--predictions", "p.json", "--json")
     assert done.code == 0, done.err
     ours = {result["gold_id"]: result["scores"] for result in done.json["results"]}
-    call = [sys.executable, str(gold / "score_gold.py"), "p.json", str(gold), "--json", "theirs.json"]
-    subprocess.run(call, check=True, capture_output=True)
+    scorer = [sys.executable, str(gold / "score_gold.py"), "p.json", str(gold), "--json", "theirs.json"]
+    subprocess.run(scorer, check=True, capture_output=True)
     theirs = json.loads(Path("theirs.json").read_text())["per_circuit"]
     compared = 0
     for task, names in SHOWN_BY_BOTH.items():
