@@ -36,11 +36,16 @@ def show_bench(outcome: BenchOutcome, as_json: bool) -> None:
     for result in failures[:MAX_FAILURES_SHOWN]:
         console.print(terminal.styled(f"failed: {_named(result)}: {_why(result)}"), soft_wrap=True)
     if len(failures) > MAX_FAILURES_SHOWN:
-        console.print(f"failed: {len(failures) - MAX_FAILURES_SHOWN} more; --json lists all")
+        console.print(f"failed: {len(failures) - MAX_FAILURES_SHOWN} more; --json lists all", soft_wrap=True)
     for agreed in sorted(agreements(outcome)):
         console.print(terminal.styled(f"labels.judged: {agreed}"), soft_wrap=True)
-    for told in (*outcome.left_out, *outcome.bench.damaged):
+    damaged = outcome.bench.damaged
+    for told in (*outcome.left_out, *damaged[:MAX_FAILURES_SHOWN]):
         console.print(terminal.styled(f"left out: {told}"), soft_wrap=True)
+    if damaged:
+        console.print(
+            f"{len(damaged)} results cannot be used: run the benchmark in this folder again; --json lists all"
+        )
     for told in outcome.stale:
         console.print(terminal.styled(f"stale: {told}"), soft_wrap=True)
     if outcome.bench.missing:

@@ -168,7 +168,10 @@ class BenchStore:
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
         except ValueError as error:
-            return f"{path} is damaged ({_first(error)})"
+            told = _first(error)
+            if "schema_id" in told:
+                return f"{path} was written by another version of this product ({told})"
+            return f"{path} is damaged ({told})"
         if (found.suite, found.agent, found.seed, found.gold_id) != (suite, agent, seed, gold_id):
             return f"{path} is the result of another case"
         return found

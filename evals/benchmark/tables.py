@@ -112,6 +112,8 @@ def told(found: Average | None, n_scored: int | None = None) -> str:
     """An average with its interval; the number of cases behind it where that is not all of them."""
     if found is None:
         return NO_SCORE
+    if found.n_cases == 1:
+        return f"{found.value:.2f} (n=1)"  # one circuit has no interval
     few = "" if n_scored is None or found.n_runs == n_scored else f", n={found.n_cases}"
     return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f}{few})"
 

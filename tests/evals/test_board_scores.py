@@ -15,12 +15,13 @@ from tracescribe.evals.benchmark.leaderboard import Leaderboard, make_leaderboar
 from tracescribe.evals.benchmark.results import CaseCost, CaseFailure, CaseResult
 from tracescribe.evals.benchmark.running import BenchResult
 from tracescribe.evals.benchmark.store import manifest_of
-from tracescribe.evals.benchmark.tables import markdown, sentences
+from tracescribe.evals.benchmark.tables import markdown, sentences, told
 from tracescribe.evals.benchmark.terminal_tables import rich_tables
 from tracescribe.evals.gold import GoldCircuit
 from tracescribe.evals.prediction import prediction_of_gold
 from tracescribe.evals.scorers.metric import Tally
 from tracescribe.evals.scores import Scores, score_prediction
+from tracescribe.evals.statistics.averages import Average
 from tracescribe.tracer.graph import AttributionGraph
 
 WORDS = ("aa", "bbb", "cc", "ddd")
@@ -88,6 +89,11 @@ def test_circuits_that_give_no_overall_take_nothing_from_those_who_fail_on_them(
     assert without_overall([scored, failed]) == {bare.gold_id}
     assert board_scores([failed], without_overall([scored])) == []
     assert board_scores([failed], ())[0].value(RANKED_BY.name) == 0
+
+
+def test_one_circuit_has_no_interval() -> None:
+    assert told(Average(0.5, 0.5, 0.5, 1, 1)) == "0.50 (n=1)"
+    assert told(Average(0.5, 0.4, 0.6, 2, 2), 2) == "0.50 (0.40–0.60)"
 
 
 def shown(board: Leaderboard, width: int | None) -> str:

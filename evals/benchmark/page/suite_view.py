@@ -55,7 +55,8 @@ def cell(found: Value | None, scale: Scale | None = None, chance: float | None =
     if found is None:
         return Cell(NOTHING)
     bar = scale.bar(found.value, found.low, found.high, chance) if scale is not None else None
-    return Cell(f"{found.value:.3f}", _interval(found.low, found.high), found.value, bar)
+    told = "n = 1" if found.n_cases == 1 else _interval(found.low, found.high)  # one circuit has no interval
+    return Cell(f"{found.value:.3f}", told, found.value, bar)
 
 
 def _interval(low: float, high: float) -> str:
