@@ -37,6 +37,8 @@ ALL_METRICS: tuple[Metric, ...] = (
 """Every metric of a board: against gold, by running the model, of cost, of repeated seeds."""
 MAIN_BESIDE = ("selection.rprec", "grouping.ari", "causal.precision", "causal.recall", "circuit.edge_cpr_over_random")
 """What short tables show beside `overall` and its parts; all other scores are in the JSON."""
+ALPHA = 0.05
+"""Largest corrected p value of a difference that is called clear."""
 MANY = 1 / 3
 """Share of an agent's cases that a score beside must have been given for, to be shown."""
 Averages = Mapping[str, Average | None]
@@ -101,14 +103,15 @@ class Comparison:
     differences: Mapping[str, Difference | None]
 
     def standing(self, metric: Metric) -> str:
-        """Where the first agent stands on average, in words; a difference whose interval holds 0 is said to be unclear."""
+        """Where the first agent stands on average, in words; clear only below .05, corrected for all of the table."""
         difference = self.differences.get(metric.name)
         if difference is None:
             return "not comparable"
         if difference.value == 0:
             return "level"
         word = "ahead" if (difference.value > 0) == metric.higher_is_better else "BEHIND"
-        return word if difference.low > 0 or difference.high < 0 else f"{word} (unclear)"
+        p = difference.p_value if difference.p_holm is None else difference.p_holm
+        return word if p < ALPHA and not difference.low <= 0 <= difference.high else f"{word} (unclear)"
 
 
 @dataclass(frozen=True)

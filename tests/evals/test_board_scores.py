@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from tests.evals.bench_fakes import small_suite
 from tracescribe.evals.benchmark.board_scores import RANKED_BY, board_scores, without_overall
-from tracescribe.evals.benchmark.leaderboard import Leaderboard, make_leaderboard
+from tracescribe.evals.benchmark.leaderboard import Comparison, Leaderboard, make_leaderboard
 from tracescribe.evals.benchmark.results import CaseCost, CaseFailure, CaseResult
 from tracescribe.evals.benchmark.running import BenchResult
 from tracescribe.evals.benchmark.store import manifest_of
@@ -21,7 +22,7 @@ from tracescribe.evals.gold import GoldCircuit
 from tracescribe.evals.prediction import prediction_of_gold
 from tracescribe.evals.scorers.metric import Tally
 from tracescribe.evals.scores import Scores, score_prediction
-from tracescribe.evals.statistics.averages import Average
+from tracescribe.evals.statistics.averages import Average, Difference
 from tracescribe.tracer.graph import AttributionGraph
 
 WORDS = ("aa", "bbb", "cc", "ddd")
@@ -89,6 +90,12 @@ def test_circuits_that_give_no_overall_take_nothing_from_those_who_fail_on_them(
     assert without_overall([scored, failed]) == {bare.gold_id}
     assert board_scores([failed], without_overall([scored])) == []
     assert board_scores([failed], ())[0].value(RANKED_BY.name) == 0
+
+
+def test_a_difference_is_clear_only_by_its_corrected_p_value() -> None:
+    metric, found = RANKED_BY, Difference(0.3, 0.1, 0.5, 0.01, 8, p_holm=0.2)
+    assert Comparison("a", "b", {metric.name: found}).standing(metric) == "ahead (unclear)"
+    assert Comparison("a", "b", {metric.name: replace(found, p_holm=0.04)}).standing(metric) == "ahead"
 
 
 def test_one_circuit_has_no_interval() -> None:

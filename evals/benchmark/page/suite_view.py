@@ -19,6 +19,8 @@ from tracescribe.evals.benchmark.page.shown import (
 
 NOTHING = "–"
 """What stands where there was nothing to score."""
+ALPHA = 0.05
+"""Largest p value, corrected where it is, of agents that are told apart."""
 SHADES = 5
 """Steps by which cells of a table of counts are shaded."""
 OUTCOMES = ("supported", "refuted", "inconclusive", "untested")
@@ -151,7 +153,8 @@ def _ends(gap: Gap) -> tuple[float, float, float]:
 
 
 def _says(gap: Gap, metric: MetricRow) -> str:
-    if gap.low <= 0 <= gap.high:
+    p = gap.p_value if gap.p_holm is None else gap.p_holm
+    if gap.low <= 0 <= gap.high or (p is not None and p >= ALPHA):
         return "not told apart"
     return "first ahead" if (gap.value > 0) == metric.higher_is_better else "second ahead"
 
