@@ -70,8 +70,8 @@ __all__ = [
     "circuit_faults",
     "graph_path",
     "membership_faults",
-    "stale_ids",
     "parse_gold",
     "read_gold",
     "read_gold_folder",
+    "stale_ids",
 ]

@@ -66,7 +66,8 @@ def test_circuits_of_one_family_or_with_like_prompts_are_left_out_together(examp
 
 
 def mean(rows: Mapping[str, Mapping[str, float | None]], metric: str) -> float:
-    return float(np.mean([row[metric] for row in rows.values() if row[metric] is not None]))
+    found = (row[metric] for row in rows.values())
+    return float(np.mean([value for value in found if value is not None]))
 
 
 @pytest.mark.parametrize(
