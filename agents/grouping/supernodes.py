@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ from tracescribe.agents.grouping.graph_only import (
     most_important,
 )
 from tracescribe.agents.grouping.likeness import agglomerated, decoder_cosines, views_of
-from tracescribe.agents.grouping.naming import name_of
+from tracescribe.agents.grouping.naming import name_of, stand_alike
 from tracescribe.agents.grouping.repeated_words import read_again
 from tracescribe.agents.labelling.labels import MIXED
 from tracescribe.agents.survey import Survey
@@ -152,7 +153,7 @@ def group_features(
         for cluster in (_by_profile(tools, facts, cell, settings) if with_evidence else _by_pairs(facts, cell, roles))
     ]
     if with_evidence:
-        clusters = read_again(facts, clusters, roles)
+        clusters = read_again(facts, clusters, roles, partial(stand_alike, tools))
     weight = {i: sum(survey.influence[n] for n in cluster) for i, cluster in enumerate(clusters)}
     floor = (settings.min_influence if with_evidence else 0) * max(weight.values(), default=0.0)
     needed = [i for i in weight if weight[i] >= floor or any(node in survey.screened for node in clusters[i])]

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from tests.tracer.test_profiles import random_graph
+from tracescribe.agents.budget import Budget
+from tracescribe.agents.case import InterpretationCase
 from tracescribe.agents.claims import FeatureAt
 from tracescribe.agents.findings import Role, Supernode
 from tracescribe.agents.grouping.graph_facts import GraphFacts, graph_facts
 from tracescribe.agents.grouping.repeated_words import read_again
 from tracescribe.agents.grouping.supernodes import steps_within
-from tracescribe.agents.survey import sharing_work
+from tracescribe.agents.offline import OfflineProposer
+from tracescribe.agents.survey import make_survey, sharing_work
 from tracescribe.agents.testing.hypotheses import opposes
+from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.edges import EdgeTable
 from tracescribe.tracer.graph import AttributionGraph, FeatureNode, NodeKind, NodeTable, standard_node_ids
 
@@ -92,3 +96,13 @@ def test_features_that_drive_the_next_step_together_are_a_step(
     drives = np.zeros((3, 3))
     drives[2, :2] = share
     assert steps_within([0, 1, 2], np.array([0, 0, 1]), drives, 0.2) == expected
+
+
+def test_what_stands_twice_in_a_pattern_is_no_vote(embedded_toolbox: Toolbox) -> None:
+    """13 + 13: both operands do the same, but what stands between them is of another kind."""
+    tools = embedded_toolbox.open(InterpretationCase("x", prompt="13 + 13 ="), Budget())
+    survey, proposer = make_survey(tools), OfflineProposer()
+    supernodes = proposer.group(tools, survey, proposer.label(tools, survey).items).items
+    operands = [s for s in supernodes if {m.position for m in s.members} & {1, 3}]
+    assert [len({m.position for m in s.members}) for s in operands] == [1, 1]
+    assert {m.feature for m in operands[0].members} == {m.feature for m in operands[1].members}
