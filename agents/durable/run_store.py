@@ -12,7 +12,6 @@ DIR/finished             the run is done, and its report written
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from tracescribe.agents.durable.errors import RunDamagedError, RunLockedError, RunMismatchError
+from tracescribe.agents.durable.errors import RunDamagedError, RunMismatchError
+from tracescribe.agents.durable.folder_lock import hold_folder
 from tracescribe.tracer.errors import OutputError
 from tracescribe.tracer.provenance import canonical_json, write_json_atomic, write_text_atomic
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tracescribe.agents.durable.run_clock import RunClock
     from tracescribe.agents.registry import ClaimRegistry
 
-LOCK, FINGERPRINT, FINISHED, CLOCK = "lock", "fingerprint.json", "finished", "clock"
+FINGERPRINT, FINISHED, CLOCK = "fingerprint.json", "finished", "clock"
 CHECKPOINTS, REGISTRY = "checkpoints.sqlite", "registry.jsonl"
 KEPT = (
     FINISHED,  # first, so that a clearing that is cut short leaves no folder that looks finished
@@ -76,7 +76,7 @@ class RunStore:
             RunLockedError: another process works in the folder.
             OutputError: the folder cannot be written to.
         """
-        with self._lock():
+        with hold_folder(self.folder):
             self._clear()
 
     @contextmanager
@@ -89,39 +89,10 @@ class RunStore:
         """
         from tracescribe.agents.durable.run_clock import RunClock
 
-        with self._lock(), ExitStack() as closing:
+        with hold_folder(self.folder), ExitStack() as closing:
             clock = RunClock()
             closing.callback(clock.close)
             yield OpenRun(self, clock, closing)
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        import fcntl
-
-        path = self.folder / LOCK
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise OutputError(f"cannot open {path}: {error.strerror}; choose a folder that you can write to") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-                raise RunLockedError(
-                    f"another process{f' ({holder})' if holder.isdigit() else ''} works in {self.folder}; "
-                    "wait until it is done, or choose another folder with --out"
-                ) from error
-            except OSError as error:
-                raise OutputError(
-                    f"cannot lock {path}: {error.strerror}; choose a folder on a file system with locks"
-                ) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)  # this also frees the lock, as the end of the process does
 
     def _clear(self) -> None:
         for name in KEPT:

@@ -11,24 +11,23 @@ DIR/leaderboard.json, leaderboard.md        tables, written when a run ends
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tracescribe.agents.durable.folder_lock import hold_folder
 from tracescribe.evals.benchmark.results import CaseResult
 from tracescribe.evals.benchmark.suites import Suite, SuitePart
 from tracescribe.evals.gold import GoldCircuit, graph_path
 from tracescribe.tracer.errors import InputError, OutputError
 from tracescribe.tracer.provenance import sha256_json, version, write_json_atomic
 
-LOCK, MANIFEST, BOARD, MARKDOWN = "lock", "bench.json", "leaderboard.json", "leaderboard.md"
+MANIFEST, BOARD, MARKDOWN = "bench.json", "leaderboard.json", "leaderboard.md"
 CASES, GRAPHS = "cases", "graphs"
 MAX_RESULT_BYTES = 4 << 20
 """A result has some ten thousand bytes; a larger file is not ours."""
@@ -208,35 +207,14 @@ class BenchStore:
 
     # -- one at a time ------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the folder for this process until the `with` block ends; a kill frees it too.
 
         Raises:
-            OutputError: another process works here, or the folder cannot be written to.
+            RunLockedError: another process works here.
+            OutputError: the folder cannot be written to.
         """
-        import fcntl
-
-        path = self.folder / LOCK
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise OutputError(f"cannot open {path}: {error.strerror}; choose a folder that you can write to") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-                raise OutputError(
-                    f"another benchmark{f' (process {holder})' if holder.isdigit() else ''} works in {self.folder}; "
-                    "wait until it is done, or choose another folder with --out"
-                ) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
+        return hold_folder(self.folder)
 
 
 def _text(path: Path) -> str:

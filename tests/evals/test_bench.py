@@ -15,6 +15,7 @@ import pytest
 
 from tests.evals.bench_fakes import canned, small_suite
 from tracescribe.agents.budget import Budget
+from tracescribe.agents.durable.errors import RunLockedError
 from tracescribe.evals.benchmark.case_scoring import scored_case
 from tracescribe.evals.benchmark.leaderboard import ALL_METRICS, make_leaderboard
 from tracescribe.evals.benchmark.predictions import predictions_of, write_predictions
@@ -166,7 +167,7 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(rig: Rig, tmp_path: Path)
             break
     # meanwhile nobody else may work in the folder
     slow = [canned("slow", rig.reports, good=True, slow=True)]
-    with pytest.raises(OutputError, match=rf"another benchmark \(process {process.pid}\) works in"):
+    with pytest.raises(RunLockedError, match=rf"another process \({process.pid}\) works in"):
         run_bench(slow, [rig.suite], BenchStore(out), settings())
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
