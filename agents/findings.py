@@ -13,6 +13,10 @@ Role = Literal["input", "intermediate", "relation", "output", "suppressor", "oth
 Outcome = Literal["supported", "refuted", "inconclusive", "untested"]
 
 
+BEYOND_CONTROLS = "effect beyond controls, bootstrap over controls"
+"""Method of an interval that is of the effect less what controls do: the effect itself need not lie in it."""
+
+
 class Interval(Frozen):
     """A confidence interval.
 

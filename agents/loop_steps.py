@@ -12,6 +12,7 @@ from tracescribe.agents.loop_graph import STEPS, Step
 from tracescribe.agents.loop_settings import LoopSettings
 from tracescribe.agents.registration import RegistryLogError
 from tracescribe.agents.report import StepFailure, Stopped
+from tracescribe.agents.spans import step_span, tell_verdicts
 from tracescribe.agents.state import LoopState, LoopUpdate
 from tracescribe.agents.stopping import (
     NOTHING_PROPOSED,
@@ -22,6 +23,7 @@ from tracescribe.agents.stopping import (
     stop_before_revision,
 )
 from tracescribe.tracer.errors import BudgetExceededError, WorkError
+from tracescribe.tracer.redaction import current_redactor
 
 if TYPE_CHECKING:
     from tracescribe.agents.case_tools import CaseTools
@@ -31,6 +33,11 @@ VITAL = frozenset({"survey", "judge", "report"})
 """Steps without which there is no report: where one of them fails, the run does."""
 
 Found = Callable[[str], None]
+
+
+def _words(error: WorkError) -> str:
+    """What an error says, as it may be recorded."""
+    return current_redactor().text(str(error))
 
 
 class StepClock:
@@ -51,7 +58,8 @@ class StepClock:
         self._progress(name, "start", "", 0.0)
         start = time.monotonic()
         try:
-            yield details.append
+            with step_span(name):
+                yield details.append
         finally:
             spent = time.monotonic() - start
             self.seconds[name] = self.seconds.get(name, 0.0) + spent
@@ -109,14 +117,14 @@ class LoopSteps:
                     update = step(state, found)
                 except BudgetExceededError as error:
                     found("cut short")
-                    update = LoopUpdate(cut_short=str(error), pending=())
+                    update = LoopUpdate(cut_short=_words(error), pending=())
                 except RegistryLogError:
                     raise  # never a mere failure of a step: what is on disk is not this run's
                 except WorkError as error:
                     if name in VITAL:
                         raise
                     found("failed")
-                    update = LoopUpdate(failures=(StepFailure(step=name, error=str(error)),))
+                    update = LoopUpdate(failures=(StepFailure(step=name, error=_words(error)),))
             return update | LoopUpdate(tools=self.tools.snapshot(), seconds=dict(self.clock.seconds))
 
         return node
@@ -209,6 +217,7 @@ class LoopSteps:
         from tracescribe.agents.testing.verdicts import judge
 
         verdicts = judge(state["claims"], state["plans"], state["measurements"], dict(state["untestable"]))
+        tell_verdicts(verdicts)
         outcomes = [verdict.outcome for verdict in verdicts]
         found(", ".join(f"{outcomes.count(o)} {o}" for o in sorted(set(outcomes))))
         return LoopUpdate(verdicts=verdicts)
@@ -267,8 +276,8 @@ class LoopSteps:
             return LoopUpdate(cut_short=str(error), pending=(), stopped=stopped)
         except WorkError as error:
             found("failed")
-            stopped = Stopped(reason="nothing new", detail=f"{REVISION_FAILED}{error}", rounds=rounds)
-            failure = StepFailure(step="revise", error=str(error))
+            stopped = Stopped(reason="nothing new", detail=f"{REVISION_FAILED}{_words(error)}", rounds=rounds)
+            failure = StepFailure(step="revise", error=_words(error))
             return LoopUpdate(failures=(failure,), pending=(), stopped=stopped)
         everything = (*state["supernodes"], *revision.supernodes)
         fresh, repeated = new_claims(revision.claims, state["claims"], everything)

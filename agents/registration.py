@@ -21,6 +21,10 @@ class RegistryLogError(RegistrationError):
     """A registry log on disk that was damaged or changed, or that belongs to another run than the one that goes on."""
 
 
+class RegistryUnheardError(RegistryLogError):
+    """Who must hear of every claim before its test could not be told, so nothing was tested; the cause says why."""
+
+
 class Registration(Frozen):
     """One entry of the append-only claim registry; entries are hash-chained.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from pydantic import Field
@@ -64,7 +65,7 @@ class RegistryLog(Protocol):
         """Write one line; with `lasting` it is on the disk when this returns, with all lines before it.
 
         Raises:
-            OutputError: it cannot be written; then what it announces must not be done.
+            RunUnwritableError: it cannot be written; then what it announces must not be done.
         """
         ...
 
@@ -72,7 +73,21 @@ class RegistryLog(Protocol):
         """Have every line so far on the disk when this returns.
 
         Raises:
-            OutputError: they cannot be written.
+            RunUnwritableError: they cannot be written.
+        """
+        ...
+
+
+class RegistryListener(Protocol):
+    """Hears of what is registered before it is tested, so that somebody beside the run itself can vouch for it."""
+
+    def __call__(self, lines: Sequence[LogLine]) -> None:
+        """Take note of lines, in their order; what they announce is not done before this returns.
+
+        A process that goes on with a run tells all lines of the log once more: those that are known must be passed over.
+
+        Raises:
+            WorkError: they cannot be noted; then what they announce is not done.
         """
         ...
 

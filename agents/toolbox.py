@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tracescribe.agents.budget import Budget
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tracescribe.tracer.evidence_source import FeatureEvidenceSource
     from tracescribe.tracer.evidence_store import EvidenceStore
     from tracescribe.tracer.models import LanguageModel
+    from tracescribe.tracer.redaction import Redactor
     from tracescribe.tracer.transcoders import TranscoderSet
 
 
@@ -77,6 +78,22 @@ class Toolbox:
             self._corpus.append(CorpusFacts(self.evidence))
         return self._corpus[0]
 
+    def redacted(self, redactor: Redactor) -> Toolbox:
+        """The same toolbox, whose evidence shows nothing that must not be written.
+
+        Args:
+            redactor: what must not be.
+        """
+        from tracescribe.tracer.evidence_redaction import RedactedSource, redacted_store
+
+        evidence = None if self.evidence is None else redacted_store(self.evidence, redactor)
+        features = None if self.features is None else RedactedSource(self.features, redactor)
+        if self.features is self.evidence:
+            features = None
+        if features is None and evidence is self.evidence:
+            return self
+        return replace(self, evidence=evidence, features=features, _corpus=[])
+
     def decoder_norms(self, layer: int) -> FloatArray:
         """Norm of every feature's decoder vectors of a layer, over all layers written to, `[n_features]`; kept.
 
@@ -89,7 +106,7 @@ class Toolbox:
             import torch
 
             rows = self.transcoders.decoder_rows(layer, torch.arange(self.transcoders.n_features[layer]))
-            self._norms[layer] = rows.float().flatten(1).norm(dim=1).numpy()
+            self._norms[layer] = rows.float().flatten(1).norm(dim=1).cpu().numpy()
         return self._norms[layer]
 
     def open(
@@ -116,7 +133,12 @@ class Toolbox:
 
 
 def load_toolbox(
-    model: str | Path = "embedded", transcoders: str | Path = "embedded", evidence: str | Path | None = "embedded"
+    model: str | Path = "embedded",
+    transcoders: str | Path = "embedded",
+    evidence: str | Path | None = "embedded",
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
 ) -> Toolbox:
     """Load a model, its transcoders and their evidence, and check that they fit one another.
 
@@ -125,6 +147,8 @@ def load_toolbox(
         transcoders: `embedded` or a local folder.
         evidence: `embedded`, a folder that `tracescribe evidence build` wrote or one of feature files in
             circuit-tracer's format, or None for none.
+        dtype: of the model's weights; the transcoders take the dtype in which this model is computed with.
+        device: of both.
 
     Raises:
         InputError: one of them cannot be loaded, or the transcoders do not fit the model.
@@ -139,8 +163,9 @@ def load_toolbox(
     from tracescribe.tracer.models import load_model
     from tracescribe.tracer.transcoders import check_fit, load_transcoders
 
-    language_model = load_model(model)
-    transcoder_set = load_transcoders(transcoders)
+    language_model = load_model(model, dtype=dtype, device=device)
+    compute_dtype = str(language_model.compute_dtype).removeprefix("torch.")
+    transcoder_set = load_transcoders(transcoders, dtype=compute_dtype, device=device)
     check_fit(language_model, transcoder_set)
     if evidence is None:
         return Toolbox(model=language_model, transcoders=transcoder_set)

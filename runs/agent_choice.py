@@ -14,6 +14,7 @@ from tracescribe.tracer.errors import InputError
 if TYPE_CHECKING:
     from tracescribe.agents.agent import DurableAgent
     from tracescribe.agents.budget import Budget
+    from tracescribe.agents.calls.call_log import CallLog
     from tracescribe.agents.llm.settings import LlmAgentSettings
     from tracescribe.agents.loop import LoopAgent
     from tracescribe.agents.loop_settings import LoopSettings
@@ -99,14 +100,15 @@ class PreparedAgent:
         loop: settings of the loop.
         settings: every setting that decides its result, as plain JSON values.
         llm: settings of its language model; None where it asks none.
-        enter: opens it with a file for the record of its calls; leaving it closes its connections.
+        enter: opens it with a file for the record of its calls, or with a log of the caller's own; leaving it closes its
+            connections.
     """
 
     name: str
     loop: LoopSettings
     settings: Mapping[str, object]
     llm: LlmAgentSettings | None
-    enter: Callable[[Path], AbstractContextManager[DurableAgent]]
+    enter: Callable[[Path | CallLog], AbstractContextManager[DurableAgent]]
 
 
 def make_agent(name: str, *, seed: int) -> DurableAgent:
@@ -202,7 +204,7 @@ def _own_agent(spec: AgentSpec, settings: LoopSettings, environment: tuple[str, 
 
 
 @contextmanager
-def _llm_agent(settings: LlmAgentSettings, loop: LoopSettings, call_log: Path) -> Iterator[DurableAgent]:
+def _llm_agent(settings: LlmAgentSettings, loop: LoopSettings, call_log: Path | CallLog) -> Iterator[DurableAgent]:
     from tracescribe.agents.llm.agent import make_llm_agent
 
     with make_llm_agent(settings, loop, call_log) as agent:

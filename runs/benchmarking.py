@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from tracescribe.runs import terminal
 from tracescribe.runs.agent_choice import AgentChoice
 from tracescribe.runs.bench_agents import DEFAULT_AGENTS, contestants, label_raters, split_specs
 from tracescribe.runs.bench_suites import Weights, open_suites
+from tracescribe.runs.executors.machine_size import cores
 from tracescribe.runs.workspace import DEFAULT_WORKSPACE, prepare_file, prepare_folder
 from tracescribe.tracer.errors import InputError
 
@@ -189,14 +189,6 @@ def write_html(outcome: BenchOutcome, file: Path) -> None:
     from tracescribe.evals.benchmark.page import write_page
 
     write_page(outcome.board.to_json(), outcome.bench.results, prepare_file(file), folder=outcome.folder)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def _choice(spec: str, call: BenchCall) -> AgentChoice:

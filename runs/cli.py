@@ -19,6 +19,7 @@ import typer
 
 from tracescribe.runs import terminal
 from tracescribe.runs.commands import register
+from tracescribe.runs.commands.plain_command import PlainGroup
 from tracescribe.tracer.errors import TracescribeError
 from tracescribe.tracer.provenance import version
 
@@ -29,6 +30,7 @@ TERMINATED = 143
 
 app = typer.Typer(
     name="tracescribe",
+    cls=PlainGroup,
     help="Interprets the circuits of language models: traces, labels, groups, tests, reports and scores.",
     epilog="Start with 'tracescribe demo'. Something amiss? 'tracescribe doctor'.",
     no_args_is_help=True,
@@ -84,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 the work failed, 2 the call was wrong, 130 interrupted, 143 terminated.
     """
     arguments, debug = _take_debug(list(sys.argv[1:] if argv is None else argv))
+    terminal.bear_any_text()
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
     with warnings.catch_warnings(), _terminated_as_interrupted() as terminated:
         if not debug:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from tracescribe.runs import terminal
 from tracescribe.runs.edit_grammar import parse_node
+from tracescribe.runs.intervention_outcome import InterventionOutcome, TextShown, outcome_of
 from tracescribe.runs.loading import Pair, load_pair
-from tracescribe.runs.written_edits import EditShown, WrittenEdits, known_node, read_edits, show_edits, token_texts
+from tracescribe.runs.written_edits import WrittenEdits, known_node, read_edits, token_texts
 from tracescribe.tracer.errors import InputError
 
 if TYPE_CHECKING:
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.edits import AnyEdit, InterventionSettings
     from tracescribe.tracer.generation import Continuation
+    from tracescribe.tracer.graph import FeatureNode
     from tracescribe.tracer.interventions import InterventionResult
 
 Mode = Literal["open", "constrained", "direct"]
@@ -55,51 +57,21 @@ class InterventionRequest:
     device: str = "cpu"
 
 
-@dataclass(frozen=True)
-class TokenShown:
-    """One output token: its probability and its place among all (1 is the most probable), before and after."""
-
-    token: str
-    before: float
-    after: float
-    rank_before: int
-    rank_after: int
-
-
-@dataclass(frozen=True)
-class TextShown:
-    """What was written after the prompt: the text, its tokens, and the mean log-probability of a token, in nats."""
-
-    text: str
-    tokens: tuple[str, ...]
-    mean_log_probability: float
-    stopped: bool
-
-
-@dataclass(frozen=True)
-class InterventionOutcome:
-    """What the intervention did.
+@dataclass(frozen=True, eq=False)
+class PreparedIntervention:
+    """An intervention that was read and checked, before the model runs with it.
 
     Attributes:
-        answer_before, answer_after: the most probable token.
-        tokens: the most probable tokens before or after, by the larger of their two probabilities.
-        readings: the features that were asked for, before and after.
-        text_before, text_after: continuations, where they were asked for.
+        clean: the run without edits.
+        edits: what is changed, at least one.
+        settings: how the model reacts.
+        read: features whose activations are measured.
     """
 
-    prompt: str
-    mode: str
-    edits: tuple[EditShown, ...]
-    answer_before: str
-    answer_after: str
-    tokens: tuple[TokenShown, ...]
-    readings: tuple[EditShown, ...] = field(default=())
-    text_before: TextShown | None = None
-    text_after: TextShown | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The outcome as plain JSON values."""
-        return asdict(self)
+    clean: CleanRun
+    edits: tuple[AnyEdit, ...]
+    settings: InterventionSettings
+    read: tuple[FeatureNode, ...]
 
 
 def run_intervention(request: InterventionRequest) -> InterventionOutcome:
@@ -109,45 +81,62 @@ def run_intervention(request: InterventionRequest) -> InterventionOutcome:
         InputError: the model, a prompt or an edit cannot be used, or there is nothing to edit.
         InterventionError: an edit lies outside the model.
     """
-    _refuse_contradictions(request)
+    refuse_contradictions(request)
     log = terminal.StepLog()
     with log.step("load"):
         pair = load_pair(request.model, request.transcoders, dtype=request.dtype, device=request.device)
-    from tracescribe.tracer.clean_run import clean_run
-    from tracescribe.tracer.interventions import intervene
-
     with log.step("intervene") as details:
-        ids = pair.model.encode(request.prompt)
-        clean = clean_run(pair.model, pair.transcoders, ids)
-        edits = read_edits(request.edits, pair, clean)
-        details.append(f"{len(edits)} edits, {request.mode}")
-        settings = _settings(request, edits, pair.model.n_layers)
-        read = [known_node(clean, parse_node(text, token_texts(pair, ids))) for text in request.read]
-        acting = [edit for edit in edits if not _behind(edit, clean.n_pos)]
-        result = intervene(
-            pair.model, pair.transcoders, ids, [acting or _nothing(pair)], settings, read=read, clean=clean
-        )
+        prepared = prepare(request, pair)
+        details.append(f"{len(prepared.edits)} edits, {request.mode}")
+        result = run_prepared(prepared, pair)
     texts: list[TextShown] = []
     if request.generate:
         with log.step("generate") as details:
-            texts = _continued(request, edits, settings, pair, clean)
+            texts = _continued(request, prepared.edits, prepared.settings, pair, prepared.clean)
             details.append(f"{len(texts[0].tokens)} and {len(texts[1].tokens)} tokens")
-    tokens = _top_tokens(pair, result, request.top)
-    before, after = result.clean_logits[-1].argmax(), result.logits[0, -1].argmax()
-    return InterventionOutcome(
-        prompt=request.prompt,
-        mode=request.mode,
-        edits=show_edits(edits, pair, clean),
-        answer_before=pair.model.token_text(int(before)),
-        answer_after=pair.model.token_text(int(after)),
-        tokens=tokens,
-        readings=_readings(result, pair, clean),
-        text_before=texts[0] if texts else None,
-        text_after=texts[1] if texts else None,
+    return outcome_of(request.prompt, request.mode, prepared.edits, result, pair, prepared.clean, request.top, texts)
+
+
+def prepare(request: InterventionRequest, pair: Pair) -> PreparedIntervention:
+    """Read the edits and run the prompt without them.
+
+    Raises:
+        InputError: the prompt or an edit cannot be used, or there is nothing to edit.
+        InterventionError: an edit lies outside the model.
+    """
+    from tracescribe.tracer.clean_run import clean_run
+
+    refuse_contradictions(request)
+    ids = pair.model.encode(request.prompt)
+    clean = clean_run(pair.model, pair.transcoders, ids)
+    edits = read_edits(request.edits, pair, clean)
+    settings = _settings(request, edits, pair.model.n_layers)
+    read = tuple(known_node(clean, parse_node(text, token_texts(pair, ids))) for text in request.read)
+    return PreparedIntervention(clean, edits, settings, read)
+
+
+def run_prepared(prepared: PreparedIntervention, pair: Pair) -> InterventionResult:
+    """Run the model once with all edits together.
+
+    Raises:
+        InterventionError: an edit lies outside the model, or drives it out of the range of numbers.
+    """
+    from tracescribe.tracer.interventions import intervene
+
+    clean = prepared.clean
+    acting = [edit for edit in prepared.edits if not _behind(edit, clean.n_pos)]
+    row = acting or _nothing(pair)
+    return intervene(
+        pair.model, pair.transcoders, clean.tokens, [row], prepared.settings, read=prepared.read, clean=clean
     )
 
 
-def _refuse_contradictions(request: InterventionRequest) -> None:
+def refuse_contradictions(request: InterventionRequest) -> None:
+    """Refuse a request whose parts do not go together.
+
+    Raises:
+        InputError: they do not; the message says which.
+    """
     request.edits.refuse_nothing()
     if request.constrained_layers and request.mode != "constrained":
         raise InputError(f"--constrain belongs to --mode constrained, found --mode {request.mode}")
@@ -200,30 +189,4 @@ def _text(pair: Pair, written: Continuation) -> TextShown:
         tokens=tuple(pair.model.token_text(token) for token in written.tokens),
         mean_log_probability=sum(written.log_probabilities) / len(written.log_probabilities),
         stopped=written.stopped,
-    )
-
-
-def _readings(result: InterventionResult, pair: Pair, clean: CleanRun) -> tuple[EditShown, ...]:
-    return tuple(
-        EditShown(
-            feature=str(node.ref),
-            position=node.position,
-            token=pair.model.token_text(int(clean.tokens[node.position])),
-            before=float(result.clean_activations[index]) + 0.0,
-            after=float(result.activations[0, index]) + 0.0,
-        )
-        for index, node in enumerate(result.read)
-    )
-
-
-def _top_tokens(pair: Pair, result: InterventionResult, top: int) -> tuple[TokenShown, ...]:
-    """The most probable tokens before and after, by their larger probability."""
-    before, after = result.clean_probabilities, result.probabilities[0]
-    n = min(top, len(before))
-    chosen = set(before.topk(n).indices.tolist()) | set(after.topk(n).indices.tolist())
-    ranked = sorted(chosen, key=lambda i: (-max(float(before[i]), float(after[i])), i))[:n]
-    ranks = zip(result.clean_ranks(ranked).tolist(), result.ranks(ranked)[0].tolist(), strict=True)
-    return tuple(
-        TokenShown(pair.model.token_text(i), float(before[i]), float(after[i]), old + 1, new + 1)
-        for i, (old, new) in zip(ranked, ranks, strict=True)
     )

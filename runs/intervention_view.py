@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracescribe.runs import terminal
-from tracescribe.runs.intervening import InterventionOutcome, TextShown
+from tracescribe.runs.intervention_outcome import InterventionOutcome, TextShown
 from tracescribe.runs.written_edits import EditShown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+
+
+def bear_any_text() -> None:
+    """Let a terminal, pipe or file whose encoding lacks a character get its code instead (`\\u65e5`), not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # anything else, as of a test, is told what to do by its owner
+            stream.reconfigure(errors="backslashreplace")
 
 
 def stdout() -> Console:

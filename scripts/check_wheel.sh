@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel from the sdist, installs it into an empty environment away from the tree, and runs the demo there.
+# Builds the wheel from the sdist, installs it into an empty environment away from the tree, runs the demo there, and serves
+# its report: a page with what it loads, and the API's description.
 # With --reuse the dependencies of the active environment (or .venv) are visible to the new one: nothing is downloaded
 # for them, and the product itself still comes from the wheel alone.
 set -euo pipefail
@@ -46,3 +47,33 @@ PYTHON
 "$away/venv/bin/tracescribe" demo --json --out "$away/demo" > "$away/demo.json"
 "$away/venv/bin/python" -c 'import json, sys; d = json.load(open(sys.argv[1])); print("verdicts:", d["verdicts"])' "$away/demo.json"
 echo "the wheel runs the demo"
+"$away/venv/bin/python" - "$away/demo" <<'PYTHON'
+import json, re, subprocess, sys, urllib.request
+
+words = ["-m", "tracescribe.runs", "serve", sys.argv[1], "--store", "store", "--port", "0", "--json"]
+server = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
+try:
+    said = ""
+    while not said.endswith("}\n"):  # one document; an end before it is a server that did not start
+        line = server.stdout.readline()
+        assert line, f"the server ended: {said}"
+        said += line
+    address = json.loads(said)["url"].rstrip("/")
+
+    def get(path: str) -> str:
+        with urllib.request.urlopen(address + path, timeout=120) as answer:
+            assert answer.status == 200, (path, answer.status)
+            return answer.read().decode()
+
+    report = "/reports/" + json.loads(get("/api/reports"))["reports"][0]["case_id"]
+    loaded: set[str] = set()
+    for path in ("/reports", report, "/jobs", "/audit", "/leaderboard", "/compare", "/api/docs"):
+        loaded |= set(re.findall(r'(?:src|href)="(/static/[^"]+)"', get(path)))
+    assert {name.partition("?")[0].rpartition(".")[2] for name in loaded} >= {"js", "css"}, loaded
+    for path in (*sorted(loaded), "/api/openapi.json"):
+        assert get(path), path
+finally:
+    server.terminate()
+    server.wait(60)
+print(f"the wheel serves its pages and the {len(loaded)} files that they load")
+PYTHON

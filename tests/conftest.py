@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+from tests.runs.postgres_server import postgres  # noqa: F401  # a fixture of all rooms: a real server
 
 if TYPE_CHECKING:
     from tracescribe.tracer.graph import AttributionGraph
@@ -14,6 +19,37 @@ if TYPE_CHECKING:
     from tracescribe.tracer.transcoders import TranscoderSet
 
 SHARED_VARIABLE = "TRACESCRIBE_SHARED"
+
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
+"""The same examples each time, however long one takes; `pytest --hypothesis-profile default` draws new ones."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers get the files in the order of their names: by number of tests, the longest would be left to the end."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """What the test modules import stays to the end: millions of objects that no collection of garbage need walk through."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobodys_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Jobs sign the audit log: keys and anchors of tests do not lie among those of whoever runs them."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -42,7 +42,14 @@ def test_the_readme_holds_the_two_commands_and_the_build_runs_the_second() -> No
     assert FIRST in _text("README.md")
     assert SECOND in _text("README.md")
     assert SECOND in _text(".ci/run")
-    assert "scripts/check" in _text(".ci/run")
+    steps = _text(".ci/run").splitlines()
+    assert [step for step in steps if step.startswith("scripts/")] == [
+        "scripts/check",
+        "scripts/check_wheel.sh --reuse",
+        "scripts/check_browser.sh --require",
+        "scripts/check_batch.sh --require",
+    ]
+    assert "pytest -m batch" in _text("scripts/check_batch.sh")
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
@@ -103,7 +110,7 @@ def test_nothing_names_the_machine_it_was_written_on() -> None:
     for pattern in ("*.md", "*.py", "*.toml", "*.html", "*.j2"):
         for path in REPOSITORY.rglob(pattern):
             inside = path.relative_to(REPOSITORY).parts
-            if inside[0] in {".venv", "build", "dist"} or path.name == Path(__file__).name:
+            if inside[0] in {".venv", "build", "dist"} or "node_modules" in inside or path.name == Path(__file__).name:
                 continue
             if suspicious.search(path.read_text(encoding="utf-8")):
                 found.append("/".join(inside))
@@ -137,7 +144,18 @@ def _collected() -> frozenset[str]:
     files = {file for page in TESTED_DOCUMENTS for file in re.findall(r"tests/[a-z_/]+\.py", _text(page))}
     files = {file for file in files if Path(file).name.startswith("test_")}
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *sorted(files)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "--assert",
+            "plain",
+            "-p",
+            "no:cacheprovider",
+            *sorted(files),
+        ],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tracescribe.tracer.activation_check import check_activations
-    from tracescribe.tracer.attribution import AttributionSettings, attribute
+    from tracescribe.tracer.attribution import attribute
+    from tracescribe.tracer.attribution_settings import AttributionSettings
     from tracescribe.tracer.blinding import blind
     from tracescribe.tracer.clean_run import CleanRun
     from tracescribe.tracer.controls import matched_features, matched_shifts, matched_subsets
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         EvidenceError,
         GoldFormatError,
         GraphFormatError,
+        HaltError,
         InputError,
         InterventionError,
         OutputError,
@@ -88,7 +90,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "check_activations": "activation_check",
-    "AttributionSettings": "attribution",
+    "AttributionSettings": "attribution_settings",
     "attribute": "attribution",
     "blind": "blinding",
     "CleanRun": "clean_run",
@@ -116,6 +118,7 @@ _HOME = {
     "EvidenceError": "errors",
     "GoldFormatError": "errors",
     "GraphFormatError": "errors",
+    "HaltError": "errors",
     "InputError": "errors",
     "InterventionError": "errors",
     "OutputError": "errors",
@@ -209,6 +212,7 @@ __all__ = [
     "GoldFormatError",
     "GraphFormatError",
     "GraphScores",
+    "HaltError",
     "InputError",
     "InterventionError",
     "InterventionResult",

@@ -99,7 +99,7 @@ def _plain_ids(graph: AttributionGraph) -> list[str]:
 
 
 def _plain_provenance(told: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    from tracescribe.tracer.attribution import AttributionSettings
+    from tracescribe.tracer.attribution_settings import AttributionSettings
     from tracescribe.tracer.prune import PruneSettings
 
     kept = {key: told[key] for key, fits in _PROVENANCE.items() if key in told and fits(told[key])}

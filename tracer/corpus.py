@@ -141,12 +141,14 @@ class DatasetCorpus:
         split: for example `train`.
         field: name of the text field.
         config: configuration of the data set; None for its only one.
+        revision: of the data set on the hub; None for its newest.
     """
 
     name: str
     split: str
     field: str = DEFAULT_FIELD
     config: str | None = None
+    revision: str | None = None
 
     @property
     def size(self) -> int:
@@ -161,6 +163,7 @@ class DatasetCorpus:
             "config": self.config,
             "split": self.split,
             "field": self.field,
+            **({} if self.revision is None else {"revision": self.revision}),
         }
 
     def documents(self) -> Iterator[Document]:
@@ -193,8 +196,9 @@ class DatasetCorpus:
                 f"cannot read data set {self.name!r}: the datasets library is not installed; "
                 "install it with: pip install 'tracescribe[datasets]'"
             ) from error
+        revision = {} if self.revision is None else {"revision": self.revision}
         try:
-            return load_dataset(self.name, self.config, split=self.split, streaming=True)
+            return load_dataset(self.name, self.config, split=self.split, streaming=True, **revision)
         except Exception as error:  # as above
             raise self._fault("it could not be opened", error) from error
 

@@ -10,6 +10,7 @@
     │   ├── UnknownIdError            a node, feature, token, claim or case that does not exist
     │   ├── SettingError              a setting outside its allowed range
     │   └── GoldFormatError           a gold circuit that is malformed
+    ├── HaltError                     the work must end here, and can go on later (exit code 1)
     └── WorkError                     the work failed (exit code 1)
         ├── AttributionError          the graph is not what linear algebra says it must be
         ├── InterventionError         an intervention could not be carried out
@@ -72,6 +73,14 @@ class SettingError(InputError):
 
 class GoldFormatError(InputError):
     """A gold circuit that is malformed."""
+
+
+class HaltError(TracescribeError):
+    """The work must end here, and can go on later where it stopped.
+
+    Not a `WorkError`: an agent's loop goes on without a step that failed, and what it would report then would be taken for
+    a finding.
+    """
 
 
 class WorkError(TracescribeError):

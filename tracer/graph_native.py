@@ -68,14 +68,18 @@ def write_native(path: str | Path, graph: AttributionGraph) -> None:
     write_bytes_atomic(path, save(arrays, metadata={_HEADER: json.dumps(header)}))
 
 
-def read_native(path: str | Path) -> AttributionGraph:
+def read_native(path: str | Path, name: str | None = None) -> AttributionGraph:
     """Read a graph, bit for bit as it was written.
+
+    Args:
+        path: of the file.
+        name: by which errors call it; None for its path.
 
     Raises:
         GraphFormatError: no such file, no native graph, damaged, or with faults; the message names the place.
     """
     path = Path(path)
-    name = str(path)
+    name = name or str(path)
     arrays = _load(path, name)
     text = _unpack_text(arrays["text"].tobytes(), name)
     if not isinstance(text, dict) or set(text) != {"graph", "node_ids", "labels"}:

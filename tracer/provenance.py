@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ _CHUNK = 1 << 20
 
 def version() -> str:
     """Version of the installed product, or `0+unknown` when it runs from a tree that was never installed."""
+    from importlib import metadata  # a tenth of what the command line takes to start
+
     try:
         return metadata.version("tracescribe")
     except metadata.PackageNotFoundError:
@@ -52,8 +53,11 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def write_bytes_atomic(path: Path, content: bytes) -> None:
+def write_bytes_atomic(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Write a file so that readers, and a kill at any moment, see the old content or the new, never a part.
+
+    Args:
+        flush: that also holds after a loss of power.
 
     Raises:
         OutputError: the folder cannot be created or written to.
@@ -65,7 +69,8 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as handle:
             handle.write(content)
             handle.flush()
-            os.fsync(handle.fileno())
+            if flush:
+                os.fsync(handle.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
@@ -77,19 +82,19 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
             os.unlink(temporary)
 
 
-def write_text_atomic(path: Path, text: str) -> None:
+def write_text_atomic(path: Path, text: str, *, flush: bool = True) -> None:
     """`write_bytes_atomic` for text, encoded as UTF-8.
 
     Raises:
         OutputError: the folder cannot be created or written to.
     """
-    write_bytes_atomic(path, text.encode())
+    write_bytes_atomic(path, text.encode(), flush=flush)
 
 
-def write_json_atomic(path: Path, value: Any) -> None:
+def write_json_atomic(path: Path, value: Any, *, flush: bool = True) -> None:
     """Write a JSON value, indented, keys in the order given, ending in a newline.
 
     Raises:
         OutputError: the folder cannot be created or written to.
     """
-    write_text_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", flush=flush)

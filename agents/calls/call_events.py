@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,15 @@ class CallAnswer(Frozen):
     at: str
 
 
+class CallReuse(Frozen):
+    """An answer that another interpretation had paid for already; this one used it, and paid nothing."""
+
+    event: Literal["reuse"] = "reuse"
+    request_sha256: str
+    completion: Completion
+    at: str
+
+
 class CallFailure(Frozen):
     """A request that brought no answer, after all its attempts."""
 
@@ -61,8 +71,13 @@ class CallFailure(Frozen):
     at: str
 
 
-CallEvent = CallIntent | CallAnswer | CallFailure
+CallEvent = CallIntent | CallAnswer | CallFailure | CallReuse
 _event_adapter: TypeAdapter[CallEvent] = TypeAdapter(CallEvent)
+
+
+def now_text() -> str:
+    """The moment as events tell it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def event_of_line(line: bytes, path: Path, number: int) -> CallEvent | None:

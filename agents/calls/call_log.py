@@ -10,15 +10,31 @@ import fcntl
 import json
 import os
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from tracescribe.agents.calls.call_events import CallAnswer, CallEvent, CallFailure, CallIntent, event_of_line
+from tracescribe.agents.calls.call_events import (
+    CallAnswer,
+    CallEvent,
+    CallFailure,
+    CallIntent,
+    CallReuse,
+    event_of_line,
+    now_text,
+)
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
 from tracescribe.tracer.errors import OutputError
 
-__all__ = ["CallAnswer", "CallEvent", "CallFailure", "CallIntent", "CallLog", "FileCallLog", "MemoryCallLog"]
+__all__ = [
+    "CallAnswer",
+    "CallEvent",
+    "CallFailure",
+    "CallIntent",
+    "CallLog",
+    "CallReuse",
+    "FileCallLog",
+    "MemoryCallLog",
+]
 
 
 class CallLog(Protocol):
@@ -28,11 +44,16 @@ class CallLog(Protocol):
         """The recorded answer to this request, or None."""
         ...
 
-    def intend(self, request: CompletionRequest, attempt: int) -> None:
+    def intend(self, request: CompletionRequest, attempt: int) -> Completion | None:
         """Record a request before it is sent.
+
+        Returns:
+            None, and the request may be sent; or the answer that somebody else has recorded since `recorded` was asked,
+            and nothing is to be sent.
 
         Raises:
             OutputError: it cannot be recorded; then it must not be sent.
+            HaltError: it must not be sent, and the run must end.
         """
         ...
 
@@ -49,6 +70,7 @@ class CallLog(Protocol):
 
         Raises:
             OutputError: it cannot be recorded.
+            HaltError: the run must end, since it cannot be done without this answer.
         """
         ...
 
@@ -90,19 +112,19 @@ class MemoryCallLog:
                     template_sha256=request.template_sha256,
                     attempt=attempt,
                     resent=attempt == 1 and sha256 in self._open,
-                    at=_now(),
+                    at=now_text(),
                 )
             )
 
     def answer(self, request_sha256: str, completion: Completion, usd: float | None = None) -> None:
         """Record an answer, and what it cost, before it is used."""
         with self._lock:
-            self._put(CallAnswer(request_sha256=request_sha256, completion=completion, usd=usd, at=_now()))
+            self._put(CallAnswer(request_sha256=request_sha256, completion=completion, usd=usd, at=now_text()))
 
     def fail(self, request_sha256: str, error: str) -> None:
         """Record a request that brought no answer."""
         with self._lock:
-            self._put(CallFailure(request_sha256=request_sha256, error=error, at=_now()))
+            self._put(CallFailure(request_sha256=request_sha256, error=error, at=now_text()))
 
     def in_flight(self) -> tuple[str, ...]:
         """Hashes of requests that were sent and have neither answer nor failure on record, in order."""
@@ -125,7 +147,7 @@ class MemoryCallLog:
         match event:
             case CallIntent():
                 self._open.add(sha256)
-            case CallAnswer():
+            case CallAnswer() | CallReuse():
                 self._open.discard(sha256)
                 self._answers[sha256] = event.completion
             case CallFailure():
@@ -213,7 +235,3 @@ class FileCallLog(MemoryCallLog):
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         except OSError as error:
             raise OutputError(f"cannot write call log {self.path}: {error.strerror}; free some space") from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tracescribe.agents.calls.call_events import CallAnswer, CallEvent, CallFailure, CallIntent, event_of_line
+from tracescribe.agents.calls.call_events import (
+    CallAnswer,
+    CallEvent,
+    CallFailure,
+    CallIntent,
+    CallReuse,
+    event_of_line,
+)
 from tracescribe.agents.claims import Frozen
 from tracescribe.tracer.errors import InputError
 
@@ -38,12 +45,13 @@ class LedgerSummary(Frozen):
     """A call log in numbers.
 
     Attributes:
-        calls: different requests; answered + failed + unfinished.
+        calls: different requests; answered + failed + unfinished + reused.
         sendings: attempts, retries and resendings included.
         answered: requests with an answer on record; none of them is ever sent again.
         failed: requests without an answer whose last attempt failed.
         unfinished: requests that were on their way when their process died, and were not sent again since.
         resent: requests that were on their way when a process died and were sent again under the same idempotency key.
+        reused: requests whose answer another interpretation had paid for; nothing was sent.
         paid_twice: requests with two answers, recorded by processes that ran at the same time.
         retried: attempts after the first, of one process.
         input_tokens, output_tokens: of all answers.
@@ -62,6 +70,7 @@ class LedgerSummary(Frozen):
     failed: int
     unfinished: int
     resent: int
+    reused: int = 0
     paid_twice: int
     retried: int
     input_tokens: int
@@ -107,15 +116,18 @@ def summary_of(events: list[CallEvent], lines_put_aside: int = 0) -> LedgerSumma
     first = {event.request_sha256: event for event in reversed(intents)}
     answered = Counter(event.request_sha256 for event in answers)
     last = {event.request_sha256: event for event in events}
+    reused = {event.request_sha256 for event in events if isinstance(event, CallReuse)} - set(answered)
     failed = {sha256 for sha256, event in last.items() if isinstance(event, CallFailure) and sha256 not in answered}
+    failed -= reused
     calls = set(last)
     return LedgerSummary(
         calls=len(calls),
         sendings=len(intents),
         answered=len(answered),
         failed=len(failed),
-        unfinished=len(calls - failed - set(answered)),
+        unfinished=len(calls - failed - reused - set(answered)),
         resent=len({event.request_sha256 for event in intents if event.resent}),
+        reused=len(reused),
         paid_twice=sum(count > 1 for count in answered.values()),
         retried=sum(event.attempt > 1 for event in intents),
         input_tokens=sum(event.completion.usage.input_tokens for event in answers),

@@ -28,8 +28,11 @@ class Checkpoints:
         saver: for compiling the graph.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, flush: bool = True) -> None:
         """Open or create the file.
+
+        Args:
+            flush: a step's state outlasts a loss of power; else the death of the process alone.
 
         Raises:
             RunDamagedError: it is no database.
@@ -40,7 +43,7 @@ class Checkpoints:
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False)
             # a step's state is on the disk before the next begins, even if the machine goes down
-            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if flush else 'OFF'}")
             self.saver: SqliteSaver = SqliteSaver(self._connection, serde=StateSerializer())
             self.saver.setup()
         except sqlite3.Error as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tracescribe.agents.durable.errors import RunUnwritableError
 from tracescribe.agents.registration import RegistryLogError
 from tracescribe.agents.registry import START_AGAIN
 from tracescribe.agents.registry_log import LogLine
@@ -28,14 +29,18 @@ class RegistryFile:
         lines: what it held when it was opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, flush: bool = True) -> None:
         """Open or create the log.
+
+        Args:
+            flush: lines that must last outlast a loss of power; else the death of the process alone.
 
         Raises:
             OutputError: the file cannot be read or made.
             RegistryLogError: a line before the last cannot be read.
         """
         self.path = path
+        self._flush = flush
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             content = path.read_bytes()
@@ -49,13 +54,13 @@ class RegistryFile:
         """Write one line; with `lasting` it is on the disk when this returns, with all lines before it.
 
         Raises:
-            OutputError: it cannot be written.
+            RunUnwritableError: it cannot be written.
         """
         content = {name: value for name, value in line.model_dump(mode="json").items() if value is not None}
         text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
         try:
             written = os.write(self._descriptor, text.encode())
-            if lasting:
+            if lasting and self._flush:
                 os.fsync(self._descriptor)
         except OSError as error:
             raise self._unwritable(error.strerror) from error
@@ -66,10 +71,11 @@ class RegistryFile:
         """Have every line so far on the disk when this returns.
 
         Raises:
-            OutputError: they cannot be written.
+            RunUnwritableError: they cannot be written.
         """
         try:
-            os.fsync(self._descriptor)
+            if self._flush:
+                os.fsync(self._descriptor)
         except OSError as error:
             raise self._unwritable(error.strerror) from error
 
@@ -77,8 +83,8 @@ class RegistryFile:
         """Close the file; nothing can be written afterwards."""
         os.close(self._descriptor)
 
-    def _unwritable(self, why: str | None) -> OutputError:
-        return OutputError(f"cannot write the registry log {self.path}: {why}; free some space")
+    def _unwritable(self, why: str | None) -> RunUnwritableError:
+        return RunUnwritableError(f"cannot write the registry log {self.path}: {why}; free some space")
 
     def _read(self, content: bytes) -> tuple[LogLine, ...]:
         whole, _, rest = content.rpartition(b"\n")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tracescribe.agents.durable.checkpoints import Checkpoints
     from tracescribe.agents.durable.run_clock import RunClock
     from tracescribe.agents.registry import ClaimRegistry
+    from tracescribe.agents.registry_log import RegistryListener
 
 FINGERPRINT, FINISHED, CLOCK = "fingerprint.json", "finished", "clock"
 CHECKPOINTS, REGISTRY = "checkpoints.sqlite", "registry.jsonl"
@@ -52,9 +53,14 @@ class RunStore:
 
     Attributes:
         folder: of this run alone.
+        listener: hears of every line of the claim registry before what it announces is done; None for nobody.
+        flush: every step outlasts a loss of power, too, which costs a flush of the disk each; without, it outlasts the
+            death of the process alone, and what a loss of power tears is told as a damaged run.
     """
 
     folder: Path
+    listener: RegistryListener | None = None
+    flush: bool = True
 
     @property
     def is_unfinished(self) -> bool:
@@ -111,7 +117,7 @@ class RunStore:
         path = self.folder / FINGERPRINT
         if not self.is_unfinished:
             self._clear()
-            write_json_atomic(path, dict(fingerprint))
+            write_json_atomic(path, dict(fingerprint), flush=self.flush)
             return
         found = _read_fingerprint(path)
         if canonical_json(found) != canonical_json(dict(fingerprint)):
@@ -150,13 +156,20 @@ class OpenRun:
 
         Raises:
             RegistryLogError: the log was damaged or changed.
+            RegistryUnheardError: the listener could not be told of it.
         """
+        from tracescribe.agents.durable.heard_log import HeardLog
         from tracescribe.agents.durable.registry_file import RegistryFile
         from tracescribe.agents.registry import ClaimRegistry
 
-        log = RegistryFile(self._store.folder / REGISTRY)
+        log = RegistryFile(self._store.folder / REGISTRY, flush=self._store.flush)
         self._closing.callback(log.close)
-        return ClaimRegistry(log, log.lines)
+        if self._store.listener is None:
+            return ClaimRegistry(log, log.lines)
+        heard = HeardLog(log, self._store.listener)
+        registry = ClaimRegistry(heard, log.lines)  # refuses a damaged log before anybody is told of it
+        heard.tell()
+        return registry
 
     def checkpoints(self) -> Checkpoints:
         """The loop's state after every step.
@@ -166,7 +179,7 @@ class OpenRun:
         """
         from tracescribe.agents.durable.checkpoints import Checkpoints
 
-        checkpoints = Checkpoints(self._store.folder / CHECKPOINTS)
+        checkpoints = Checkpoints(self._store.folder / CHECKPOINTS, flush=self._store.flush)
         self._closing.callback(checkpoints.close)
         return checkpoints
 

@@ -26,6 +26,7 @@ from tracescribe.agents.external.errors import ExternalAgentError
 from tracescribe.agents.external.program import Program
 from tracescribe.agents.external.strict_json import read_object, shown
 from tracescribe.tracer.errors import InputError
+from tracescribe.tracer.redaction import current_redactor
 
 TICK_SECONDS = 0.2
 """Between two looks at whether the program still runs, where it says nothing."""
@@ -212,7 +213,7 @@ class _Talking:
         """The answer, if one of the lines that came is it; questions before it are answered."""
         while self.lines:
             try:
-                said = read_line(read_object(self.lines.popleft()))
+                said = read_line(current_redactor().value(read_object(self.lines.popleft())))
             except ValueError as error:
                 raise ExternalAgentError("bad answer", str(error)) from None
             if isinstance(said, ExternalAnswer):

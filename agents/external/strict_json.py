@@ -7,10 +7,12 @@ import re
 from typing import Any
 
 from tracescribe.prompts.fences import visible
+from tracescribe.tracer.redaction import current_redactor
 
 MAX_DEPTH = 32
 """Objects and lists within one another: an answer has five."""
 _SHOWN = 160
+_SEARCHED = 1 << 16
 
 
 def read_object(line: bytes) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def read_object(line: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at character {error.pos}: {shown(text[error.pos :][:40])}") from None
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos}: {shown(text[error.pos :], 40)}") from None
     if not isinstance(found, dict):
         raise ValueError(f"a JSON object was expected, found a {_NAMES[type(found)]}")  # noqa: TRY004 - of the text
     if "\\ud" in text.lower():
@@ -39,7 +41,8 @@ def read_object(line: bytes) -> dict[str, Any]:
 
 def shown(text: str, most: int = _SHOWN) -> str:
     """Foreign text as a message may hold it: on one line, with nothing hidden in it, cut where it runs long."""
-    flat = " ".join(visible(text[: 4 * most]).split())
+    clean = current_redactor().text(text[:_SEARCHED])  # before it is cut: half a key is not known for one
+    flat = " ".join(visible(clean[: 4 * most]).split())
     return flat if len(flat) <= most else f"{flat[:most]}..."
 
 

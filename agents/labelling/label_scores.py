@@ -33,6 +33,7 @@ from tracescribe.agents.report import StepFailure
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
 from tracescribe.tracer.errors import BudgetExceededError, EvidenceError, WorkError
 from tracescribe.tracer.graph import FeatureRef
+from tracescribe.tracer.redaction import current_redactor
 
 if TYPE_CHECKING:
     from tracescribe.agents.agent import Proposer
@@ -177,7 +178,8 @@ class _Bench:
         except BudgetExceededError as error:
             return TestedLabels(given, tested.failures, str(error))
         except WorkError as error:
-            failures.append(StepFailure(step=STEP, error=f"poor labels were not made again: {error}"))
+            told = current_redactor().text(f"poor labels were not made again: {error}")
+            failures.append(StepFailure(step=STEP, error=told))
             return TestedLabels(given, tuple(failures))
         failures += proposal.failures
         old = {_ref(one.label): one.label for one in poor}

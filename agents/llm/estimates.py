@@ -19,7 +19,8 @@ from tracescribe.agents.llm.answers import (
 )
 from tracescribe.agents.llm.settings import LlmAgentSettings
 from tracescribe.agents.providers.answer_schema import strict_schema
-from tracescribe.agents.providers.estimates import CallEstimate, estimate_cost, total_of
+from tracescribe.agents.providers.completion import Usage
+from tracescribe.agents.providers.estimates import FRAMING_TOKENS, CallEstimate, estimate_cost, total_of
 from tracescribe.agents.providers.prices import Price
 from tracescribe.prompts.library import load_prompt
 
@@ -108,11 +109,38 @@ def estimate(
     return Estimate(steps, total if price is not None else total.model_copy(update={"usd": None}))
 
 
-def _cost(settings: LlmAgentSettings, questions: _Questions, price: Price | None) -> CallEstimate:
+def one_request(settings: LlmAgentSettings, price: Price) -> tuple[float, float]:
+    """About what is set aside in USD before one request is sent, which a budget must hold: every byte as a token, and an
+    answer as long as is allowed.
+
+    Returns:
+        Of the smallest kind of question, without any data; and of the largest, with as much as it may show.
+    """
+    questions = list(_thinking(settings, settings.max_labels, settings.max_labels, 1))
+    return (
+        min(_most(settings, each, 0, price) for each in questions),
+        max(_most(settings, each, each.data_chars, price) for each in questions),
+    )
+
+
+def _most(settings: LlmAgentSettings, question: _Questions, data_chars: int, price: Price) -> float:
+    usage = Usage(
+        input_tokens=_fixed_chars(question) + data_chars + FRAMING_TOKENS * 3,
+        output_tokens=settings.provider.max_tokens,
+    )
+    return price.usd(usage)
+
+
+def _fixed_chars(questions: _Questions) -> int:
+    """Of the template and the schema of an answer, which every such request holds."""
     template = load_prompt(questions.template)
     schema = 0 if questions.answer is None else len(json.dumps(strict_schema(questions.answer)))
+    return len(template.system) + len(template.user) + schema
+
+
+def _cost(settings: LlmAgentSettings, questions: _Questions, price: Price | None) -> CallEstimate:
     return estimate_cost(
-        len(template.system) + len(template.user) + schema + questions.data_chars,
+        _fixed_chars(questions) + questions.data_chars,
         settings.provider.max_tokens,
         calls_low=questions.low,
         calls_high=questions.high * (1 + settings.provider.max_repairs),

@@ -6,6 +6,7 @@ the answer; then validate. What can go wrong, and what follows, is drawn in `age
 
 from __future__ import annotations
 
+import contextvars
 import json
 import threading
 import time
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from tracescribe.agents.budget import Cost, Hold, Meter
 from tracescribe.agents.calls.call_log import CallLog
 from tracescribe.agents.llm.parsing import parse_answer
+from tracescribe.agents.llm.provider_watch import ProviderWatch
 from tracescribe.agents.providers.answer_schema import strict_schema
 from tracescribe.agents.providers.completion import (
     ChatMessage,
@@ -30,29 +32,23 @@ from tracescribe.agents.providers.completion import (
 from tracescribe.agents.providers.errors import (
     EmptyAnswerError,
     MalformedAnswerError,
-    ProviderRequestError,
-    ProviderSetupError,
     TransientProviderError,
     TruncatedAnswerError,
-    UnusableAnswerError,
 )
+from tracescribe.agents.providers.estimates import FRAMING_TOKENS
 from tracescribe.agents.providers.prices import Price, price_of, require_price
 from tracescribe.agents.providers.retries import complete_with_retries
 from tracescribe.agents.providers.settings import ProviderSettings
+from tracescribe.agents.spans import Call, chat_span
 from tracescribe.prompts.library import render
 from tracescribe.prompts.template import RenderedPrompt
 from tracescribe.tracer.errors import BudgetExceededError, ProviderError, WorkError
+from tracescribe.tracer.redaction import current_redactor
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-FRAMING_TOKENS = 64
-"""Most that a provider's own wrapping adds to a message; a role and a few marks take under ten."""
 WIDEST_ANSWER = 20_000
 """Most room that a second try gets after a truncated answer; beyond it the SDKs want streaming."""
-FAILURES_IN_A_ROW = 3
-"""Questions that the provider fails one after another, each after all its retries, before the rest is not asked."""
-_FINAL = (BudgetExceededError, ProviderRequestError, ProviderSetupError)
-"""After one of these the next question would fare no better."""
 REPAIR_TOKENS = 4_000
 """Room for the words of one repair: the fault is cut at 1,500 characters, and stands in a short message."""
 ANSWER_BYTES_PER_TOKEN = 8
@@ -133,7 +129,10 @@ class LlmSession:
         Only as many go out together as the budget allows with every repair that each may need; the next ones wait until
         those are settled. So what a limit refuses depends on the questions and their bills, never on which was faster.
         """
-        trouble = _Trouble()
+        trouble = ProviderWatch()
+
+        # threads take over what is in force here: the redactor, and the span that calls belong to
+        contexts = [contextvars.copy_context() for _ in prompts]
 
         def ask_one(prompt: RenderedPrompt) -> Answer | WorkError:
             if trouble.reason is not None:
@@ -150,7 +149,9 @@ class LlmSession:
         with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="llm") as pool:
             while len(answers) < len(prompts):
                 rest = prompts[len(answers) :]
-                answers += pool.map(ask_one, rest[: self._together(rest, answer_type, meter)])
+                together = rest[: self._together(rest, answer_type, meter)]
+                inside = contexts[len(answers) :]
+                answers += pool.map(lambda prompt, there: there.run(ask_one, prompt), together, inside)
         return tuple(answers)
 
     def _together(self, prompts: Sequence[RenderedPrompt], answer_type: type[BaseModel], meter: Meter) -> int:
@@ -211,9 +212,31 @@ class LlmSession:
         return completion
 
     def _sent(self, request: CompletionRequest, sha256: str, meter: Meter, hold: Hold) -> Completion:
+        redactor = current_redactor().with_secrets(str(getattr(self.client, "key", "")))
+        with chat_span(request) as call:
+            try:
+                completion = self._tried(request, meter, hold, call)
+            except _AnsweredMeanwhile as answered:
+                return answered.completion
+            except (ProviderError, BudgetExceededError) as error:
+                error.args = tuple(redactor.value(list(error.args)))
+                self.log.fail(sha256, f"{type(error).__name__}: {error}")
+                raise
+            usd = self._bill(completion.usage).usd
+            clean = completion.redacted(redactor)
+            call.answered(clean, usd)
+        self.log.answer(sha256, clean, usd)
+        return clean
+
+    def _tried(self, request: CompletionRequest, meter: Meter, hold: Hold, call: Call) -> Completion:
+        """Send a request, several times if need be; each sending is on record before."""
+
         def before_attempt(attempt: int) -> float | None:
+            call.attempts = attempt
             hold.renew()  # The time may be up by now, waits between attempts included.
-            self.log.intend(request, attempt)
+            found = self.log.intend(request, attempt)
+            if found is not None:
+                raise _AnsweredMeanwhile(found)
             return meter.seconds_left
 
         def after_fault(error: TransientProviderError) -> None:
@@ -229,20 +252,9 @@ class LlmSession:
                 )
             self._sleep(seconds)
 
-        try:
-            completion = complete_with_retries(
-                self.client,
-                request,
-                self.settings,
-                before_attempt=before_attempt,
-                sleep=sleep,
-                after_fault=after_fault,
-            )
-        except (ProviderError, BudgetExceededError) as error:
-            self.log.fail(sha256, f"{type(error).__name__}: {error}")
-            raise
-        self.log.answer(sha256, completion, self._bill(completion.usage).usd)
-        return completion
+        return complete_with_retries(
+            self.client, request, self.settings, before_attempt=before_attempt, sleep=sleep, after_fault=after_fault
+        )
 
     def _bill(self, usage: Usage) -> Cost:
         usd = None if self.price is None else self.price.usd(usage)
@@ -278,18 +290,9 @@ def most_it_costs(request: CompletionRequest, price: Price | None) -> Cost:
     return Cost(llm_calls=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, usd=usd)
 
 
-class _Trouble:
-    """Watches for a provider that is down, so that sixty questions do not each wait for it in turn."""
+class _AnsweredMeanwhile(Exception):
+    """Another process has recorded the answer to a request that was about to be sent."""
 
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self._in_a_row = 0
-
-    def note(self, error: WorkError | None) -> None:
-        """Take note of how a question ended."""
-        if error is None or isinstance(error, UnusableAnswerError):
-            self._in_a_row = 0
-            return
-        self._in_a_row += 1
-        if self._in_a_row >= FAILURES_IN_A_ROW or isinstance(error, _FINAL):
-            self.reason = str(error)
+    def __init__(self, completion: Completion) -> None:
+        super().__init__()
+        self.completion = completion

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
-from tracescribe.agents.providers.sdk_client import SdkClient, counted, roles_and_texts, told, with_schema
+from tracescribe.agents.providers.sdk_client import SdkClient, counted, response_id, roles_and_texts, told, with_schema
 
 _TOOL_DESCRIPTION = "Hands in the answer. Call it exactly once."
 
@@ -68,18 +68,20 @@ class AnthropicMessagesClient(SdkClient[_Dialect]):
         read, written = _read(usage), told(usage, "output_tokens")
         stop = getattr(message, "stop_reason", None)
         model = getattr(message, "model", "")
-        return _completion(request, handed_in[0] if handed_in else text, stop, (read, written), model)
+        told_text = handed_in[0] if handed_in else text
+        return _completion(request, told_text, stop, (read, written), model, response_id(message))
 
     def _joined(self, request: CompletionRequest, events: Any) -> Completion:
         texts: list[str] = []
         handed_in: list[str] = []
         read: object = None
         written: object = None
-        model, stop, ended = "", None, False
+        model, name, stop, ended = "", "", None, False
         for event in events:
             match event.type:
                 case "message_start":
                     model, read = event.message.model, _read(told(event.message, "usage"))
+                    name = response_id(event.message)
                 case "content_block_delta" if event.delta.type == "text_delta":
                     texts.append(event.delta.text)
                 case "content_block_delta" if event.delta.type == "input_json_delta":
@@ -93,7 +95,7 @@ class AnthropicMessagesClient(SdkClient[_Dialect]):
                     pass
         if not ended or stop is None:
             raise self._broke_off()
-        return _completion(request, "".join(handed_in or texts), stop, (read, written), model)
+        return _completion(request, "".join(handed_in or texts), stop, (read, written), model, name)
 
 
 def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]:
@@ -126,11 +128,12 @@ def _read(usage: object) -> object:
 
 
 def _completion(
-    request: CompletionRequest, text: str, stop_reason: Any, tokens: tuple[object, object], model: Any
+    request: CompletionRequest, text: str, stop_reason: Any, tokens: tuple[object, object], model: Any, name: str
 ) -> Completion:
     finish: Literal["stop", "length", "refusal"] = "stop"
     if stop_reason == "refusal":
         finish = "refusal"
     elif stop_reason in ("max_tokens", "model_context_window_exceeded"):
         finish = "length"
-    return Completion(text=text, finish=finish, usage=counted(request, text, *tokens), model=str(model or ""))
+    usage = counted(request, text, *tokens)
+    return Completion(text=text, finish=finish, usage=usage, model=str(model or ""), response_id=name)

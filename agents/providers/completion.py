@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import Field
 
 from tracescribe.agents.claims import Frozen
 from tracescribe.tracer.provenance import sha256_json
+
+if TYPE_CHECKING:
+    from tracescribe.tracer.redaction import Redactor
 
 
 class ChatMessage(Frozen):
@@ -86,6 +89,7 @@ class Completion(Frozen):
         finish: `stop`; `length` where the token limit cut it off; `refusal` where the model or a filter declined.
         model: as the server names it.
         seconds: from sending to answer.
+        response_id: the server's own name for the answer; empty where it tells none.
     """
 
     text: str
@@ -93,6 +97,17 @@ class Completion(Frozen):
     usage: Usage
     model: str
     seconds: float = Field(default=0.0, ge=0)
+    response_id: str = ""
+
+    def redacted(self, redactor: Redactor) -> Completion:
+        """The answer as it may be recorded and used; the same object where there is nothing to cut."""
+        told = {
+            "text": redactor.json_text(self.text),
+            "model": redactor.text(self.model),
+            "response_id": redactor.text(self.response_id),
+        }
+        same = all(getattr(self, name) == value for name, value in told.items())
+        return self if same else self.model_copy(update=told)
 
 
 class LanguageModelClient(Protocol):

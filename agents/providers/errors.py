@@ -6,6 +6,8 @@
     │   └── UnknownPriceError       a budget in USD, and no price to keep it by
     ├── ProviderRequestError        the server refuses the request (400, 404, ...) -> step failure, at once
     │   └── ProviderAccessError     the key is wrong or may not do this (401, 403) -> step failure, at once
+    │       ├── ProviderCreditError the account's credit or quota is used up       -> step failure, at once
+    │       └── ProviderModelError  no such model, or no such address (404)        -> step failure, at once
     ├── TransientProviderError      worth another try, counted and bounded
     │   ├── ProviderTimeoutError    no answer in time
     │   ├── ProviderConnectionError the connection could not be made or broke off; a 200 that is no answer
@@ -44,7 +46,15 @@ class ProviderRequestError(ProviderError):
 
 
 class ProviderAccessError(ProviderRequestError):
-    """The key is missing, wrong, or not allowed to use this model."""
+    """The key is missing, wrong, or not allowed to use this model: no other request would fare better."""
+
+
+class ProviderCreditError(ProviderAccessError):
+    """The account's credit, or its quota for the month, is used up; waiting a little does not help."""
+
+
+class ProviderModelError(ProviderAccessError):
+    """The server has no such model, or nothing at this address."""
 
 
 class TransientProviderError(ProviderError):

@@ -17,6 +17,8 @@ CHARS_PER_TOKEN = 3.5
 """English prose runs at about four characters a token, JSON and token strings at about three."""
 SHARE_OF_ROOM = 0.25
 """Part of `max_tokens` that a usual answer fills; the limit is set for the longest."""
+FRAMING_TOKENS = 64
+"""Most that a provider's own wrapping adds to a message; a role and a few marks take under ten."""
 
 
 class CallEstimate(Frozen):

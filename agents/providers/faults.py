@@ -14,6 +14,8 @@ from typing import Any
 from tracescribe.agents.providers.errors import (
     ProviderAccessError,
     ProviderConnectionError,
+    ProviderCreditError,
+    ProviderModelError,
     ProviderOverloadError,
     ProviderRateLimitError,
     ProviderRequestError,
@@ -26,6 +28,10 @@ _TIMEOUT_STATUS = 408
 _RATE_LIMIT_STATUS = 429
 _CONFLICT_STATUS = 409
 _FIRST_SERVER_FAULT = 500
+_PAYMENT_STATUS = 402
+_NOT_FOUND_STATUS = 404
+_NO_CREDIT = ("insufficient_quota", "billing_error", "credit balance is too low")
+"""What providers call an account without money: they tell it as a rate limit, or as a bad request."""
 
 
 def server_words(body: object, message: str) -> str:
@@ -68,6 +74,10 @@ def status_fault(who: str, error: Any, secret: str) -> ProviderError:
     if status in (401, 403):
         # Servers repeat parts of the key here; their words are left out.
         return ProviderAccessError(f"{who}: status {status}, access denied; check the key and its rights to this model")
+    if status == _PAYMENT_STATUS or any(sign in f"{_kinds(error.body)} {words}" for sign in _NO_CREDIT):
+        return ProviderCreditError(f"{who}: status {status}, the account's credit or quota is used up: {words}")
+    if status == _NOT_FOUND_STATUS:
+        return ProviderModelError(f"{who}: status {status}, the request was refused: {words}")
     wait = retry_after_seconds(error.response.headers, time.time())
     if status == _RATE_LIMIT_STATUS:
         return ProviderRateLimitError(f"{who}: status 429, rate limit: {words}", retry_after=wait)
@@ -84,8 +94,7 @@ def stream_fault(who: str, body: object, words: str) -> ProviderError:
         body: the event's data; its `type` or `code` names the kind, perhaps one level down.
         words: what the server said, redacted.
     """
-    inner = body.get("error", body) if isinstance(body, Mapping) else {}
-    kinds = " ".join(str(inner.get(key)) for key in ("type", "code")) if isinstance(inner, Mapping) else ""
+    kinds = _kinds(body)
     if "rate_limit" in kinds:
         return ProviderRateLimitError(f"{who}: rate limit, told in mid-stream: {words}", maybe_billed=True)
     if any(kind in kinds for kind in ("overload", "server_error", "api_error")):
@@ -93,3 +102,9 @@ def stream_fault(who: str, body: object, words: str) -> ProviderError:
     if "invalid_request" in kinds:
         return ProviderRequestError(f"{who}: the request was refused in mid-stream: {words}")
     return ProviderConnectionError(f"{who}: the stream broke off: {words}", maybe_billed=True)
+
+
+def _kinds(body: object) -> str:
+    """What the server calls the fault: `type` and `code`, perhaps one level down."""
+    inner = body.get("error", body) if isinstance(body, Mapping) else {}
+    return " ".join(str(inner.get(key)) for key in ("type", "code")) if isinstance(inner, Mapping) else ""

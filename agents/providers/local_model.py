@@ -22,6 +22,9 @@ from tracescribe.tracer.errors import InputError
 
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt")
 _MIN_ROOM = 1
+_loading = threading.Lock()
+_kept: dict[object, tuple[Any, Any, Endpoint, threading.Lock]] = {}
+"""The model that was loaded last, by folder and the state of its files: an agent is opened anew for every case."""
 
 
 @dataclass(eq=False)
@@ -60,14 +63,23 @@ class LocalModelClient:
             import torch
 
             name, path = locate(model)
-            family = _family(path)
-            with quiet_transformers():
-                weights = load_weights(path, family, torch.float32, "sdpa")
-                tokenizer = load_tokenizer(path)
+            with _loading:
+                key = (name, str(path), _state_of(path))
+                if key not in _kept:
+                    _kept.clear()  # first, so that never two models are in memory
+                    family = _family(path)
+                    with quiet_transformers():
+                        weights = load_weights(path, family, torch.float32, "sdpa")
+                        tokenizer = load_tokenizer(path)
+                    address = f"sha256:{sha256_folder(path, _FILES)}"
+                    endpoint = Endpoint(provider="local", base_url=address, model=name[:200])
+                    _kept[key] = weights, tokenizer, endpoint, threading.Lock()
+                weights, tokenizer, endpoint, lock = _kept[key]
         except InputError as error:
             raise ProviderSetupError(f"local model: {error}") from None
-        endpoint = Endpoint(provider="local", base_url=f"sha256:{sha256_folder(path, _FILES)}", model=name[:200])
-        return cls(endpoint, timeout_seconds, weights, tokenizer)
+        made = cls(endpoint, timeout_seconds, weights, tokenizer)
+        made._lock = lock  # one answer at a time, whichever client asks
+        return made
 
     def complete(self, request: CompletionRequest, *, seconds_left: float | None = None) -> Completion:
         """Generate one answer.
@@ -185,3 +197,9 @@ def _family(path: Path) -> str:
             "never run; take another model"
         )
     return str(family)
+
+
+def _state_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of a folder's files: while they stay the same, so does the model."""
+    found = sorted({file for pattern in _FILES for file in path.glob(pattern)})
+    return tuple((file.name, (told := file.stat()).st_size, told.st_mtime_ns) for file in found)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from tracescribe.agents.providers.completion import Completion, CompletionRequest
 from tracescribe.agents.providers.openai_sdk import OpenAISdkClient
-from tracescribe.agents.providers.sdk_client import counted, roles_and_texts, told, with_schema
+from tracescribe.agents.providers.sdk_client import counted, response_id, roles_and_texts, told, with_schema
 from tracescribe.agents.providers.settings import OPENAI_URL
 
 Finish = Literal["stop", "length", "refusal"]
@@ -92,14 +92,16 @@ class OpenAIChatClient(OpenAISdkClient[_Dialect]):
             getattr(first, "finish_reason", None),
             getattr(response, "usage", None),
             getattr(response, "model", ""),
+            response_id(response),
         )
 
     def _joined(self, request: CompletionRequest, chunks: Any) -> Completion:
         texts: list[str] = []
         refusals: list[str] = []
         finish = usage = None
-        model = ""
+        model = name = ""
         for chunk in chunks:
+            name = name or response_id(chunk)
             usage = chunk.usage or usage
             model = chunk.model or model
             for choice in chunk.choices or ():
@@ -108,7 +110,7 @@ class OpenAIChatClient(OpenAISdkClient[_Dialect]):
                 finish = choice.finish_reason or finish
         if finish is None:
             raise self._broke_off()
-        return _completion(request, "".join(texts), "".join(refusals), finish, usage, model)
+        return _completion(request, "".join(texts), "".join(refusals), finish, usage, model, name)
 
 
 def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]:
@@ -137,9 +139,10 @@ def _completion(
     finish_reason: str | None,
     usage: Any,
     model: Any,
+    name: str,
 ) -> Completion:
     refused = bool(refusal) or finish_reason == "content_filter"
     finish: Finish = "refusal" if refused else "length" if finish_reason == "length" else "stop"
     text = (refusal or "") if refused else (content or "")
     usage = counted(request, text, told(usage, "prompt_tokens"), told(usage, "completion_tokens"))
-    return Completion(text=text, finish=finish, usage=usage, model=str(model or ""))
+    return Completion(text=text, finish=finish, usage=usage, model=str(model or ""), response_id=name)

@@ -17,7 +17,7 @@ from tracescribe.agents.providers.completion import Completion, CompletionReques
 from tracescribe.agents.providers.faults import stream_fault
 from tracescribe.agents.providers.openai_chat import Finish
 from tracescribe.agents.providers.openai_sdk import OpenAISdkClient
-from tracescribe.agents.providers.sdk_client import counted, roles_and_texts, told, with_schema
+from tracescribe.agents.providers.sdk_client import counted, response_id, roles_and_texts, told, with_schema
 from tracescribe.agents.providers.secrets import redact
 
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
@@ -87,7 +87,8 @@ class OpenAIResponsesClient(OpenAISdkClient[_Dialect]):
             finish = "refusal" if refused or reason == "content_filter" else "length"
         said, account = refusal if refused else text, getattr(response, "usage", None)
         usage = counted(request, said, told(account, "input_tokens"), told(account, "output_tokens"))
-        return Completion(text=said, finish=finish, usage=usage, model=str(getattr(response, "model", "") or ""))
+        model = str(getattr(response, "model", "") or "")
+        return Completion(text=said, finish=finish, usage=usage, model=model, response_id=response_id(response))
 
 
 def _parameters(request: CompletionRequest, dialect: _Dialect) -> dict[str, Any]:

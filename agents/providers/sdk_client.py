@@ -7,6 +7,7 @@ parameter by name, that parameter is changed once and for the rest of the client
 
 from __future__ import annotations
 
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -190,6 +191,12 @@ class SdkClient(ABC, Generic[Dialect]):
 
     def _broke_off(self) -> ProviderConnectionError:
         return ProviderConnectionError(f"{self._who}: the stream broke off before the answer ended", maybe_billed=True)
+
+
+def response_id(response: object) -> str:
+    """The server's own name for an answer, as far as it is one: a word of bounded length."""
+    told_id = getattr(response, "id", None)
+    return told_id if isinstance(told_id, str) and re.fullmatch(r"[A-Za-z0-9_.:\-]{1,120}", told_id) else ""
 
 
 def counted(request: CompletionRequest, text: str, read: object, written: object) -> Usage:

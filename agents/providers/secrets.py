@@ -10,8 +10,9 @@ from importlib import import_module
 from urllib.parse import urlsplit, urlunsplit
 
 from tracescribe.agents.providers.errors import ProviderSetupError
+from tracescribe.tracer.redaction import Redactor, current_redactor
 
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|key|rk)-[A-Za-z0-9_\-*.]{6,}|(?i:bearer)\s+[^\s,;'\"]+")
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|key|rk)-[A-Za-z0-9_\-*.]{6,}|(?i:bearer)\s+(?!\[redacted )[^\s,;'\"]+")
 MAX_MESSAGE_CHARS = 240
 """Longest part of a server's own words in an error message: enough to tell the cause, too short to hold a prompt."""
 OWN_KEY = "TRACESCRIBE_LLM_API_KEY"
@@ -89,22 +90,19 @@ def _on_this_machine(base_url: str) -> bool:
         return host == "localhost"
 
 
-MIN_KEY_CHARS = 8
-"""Shorter keys are no secrets but words; those of providers have forty characters and more."""
-
-
 def without_key(text: str, secret: str) -> str:
     """The text with the key cut out, wherever it stands.
 
     Local servers are given words such as `EMPTY` or `test` for a key; to cut those out would spoil every answer that holds
     the word, and hide nothing.
     """
-    return text.replace(secret, "[key]") if len(secret) >= MIN_KEY_CHARS and secret != _NO_KEY else text
+    return Redactor((), (secret,), shapes=False).text(text)
 
 
 def redact(text: str, secret: str) -> str:
-    """One line of a server's words: without the key or anything shaped like one, and of bounded length."""
-    line = _KEY_LIKE.sub("[key]", without_key(" ".join(text.split()), secret))
+    """One line of a server's words, of bounded length: without the key, and without what must not be written here."""
+    cleaned = current_redactor().with_secrets(secret).text(" ".join(text.split()))
+    line = _KEY_LIKE.sub("[redacted api_key]", cleaned)  # more than elsewhere: a server's words are no prose
     return line if len(line) <= MAX_MESSAGE_CHARS else f"{line[:MAX_MESSAGE_CHARS]}..."
 
 

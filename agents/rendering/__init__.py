@@ -6,9 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracescribe.agents.rendering.evidence_view import EvidenceLookup
-    from tracescribe.agents.rendering.files import ReportFiles, render_html, render_markdown, render_svg, write_report
+    from tracescribe.agents.rendering.files import (
+        ReportFiles,
+        render_files,
+        render_html,
+        render_markdown,
+        render_svg,
+        write_report,
+    )
 
-__all__ = ["EvidenceLookup", "ReportFiles", "render_html", "render_markdown", "render_svg", "write_report"]
+__all__ = [
+    "EvidenceLookup",
+    "ReportFiles",
+    "render_files",
+    "render_html",
+    "render_markdown",
+    "render_svg",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,6 +38,7 @@ class Step:
         layer: middle layer of its members, which decides its height.
         layers: lowest and highest layer of its members.
         outcomes: how many claims about it came out how, in the order of `OUTCOMES`; none left out.
+        influence: None where nobody measured it of these members.
         rejected: whether it is a guess that failed, drawn faded.
     """
 
@@ -47,7 +48,7 @@ class Step:
     position: int
     layer: int
     layers: tuple[int, int]
-    influence: float
+    influence: float | None
     outcomes: tuple[tuple[Outcome, int], ...]
     rejected: bool = False
 

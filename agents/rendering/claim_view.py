@@ -25,6 +25,7 @@ from tracescribe.agents.rendering.evidence_view import feature_anchor, predicate
 from tracescribe.agents.rendering.measured_view import (
     change_words,
     detail_rows,
+    interval_name,
     plan_rows,
     wording_rows,
     wordings_words,
@@ -44,6 +45,8 @@ class ClaimView:
 
     Attributes:
         effect, threshold, interval: in words, in units of the claim's kind.
+        interval_of: what the interval is of: `interval` for the effect itself, `beyond controls` for the effect less
+            what controls do.
         doses: how the effect grows with the dose; None for claims without doses.
         changes: what became of the tokens that the claim speaks of.
         wordings, wording_rows: the effect in other wordings of the prompt, in a line and one by one.
@@ -61,6 +64,7 @@ class ClaimView:
     effect: str
     threshold: str
     interval: str
+    interval_of: str
     rank: str
     p: str
     q: str
@@ -126,10 +130,10 @@ def expectation_of(claim: Claim) -> tuple[Row, ...]:
             assert_never(claim)
 
 
-def _interval_words(interval: Interval | None) -> str:
+def _interval_words(interval: Interval | None, kind: ClaimKind) -> str:
     if interval is None:
         return ""
-    return f"{numbers.effect(interval.low)} to {numbers.effect(interval.high)}"
+    return f"{numbers.between(kind.amount(interval.low), kind.amount(interval.high))} ({100 * interval.level:g} % interval)"
 
 
 def _reason_words(verdict: Verdict, plan: ExperimentPlan | None) -> str:
@@ -165,10 +169,10 @@ def _claim_view(
     threshold = plan.threshold if plan is not None else verdict.threshold
     plot: StripPlot | None = None
     if measurement is not None and threshold is not None:
-        plot = strip_plot(measurement.effect, threshold, measurement.control_effects)
+        plot = strip_plot(measurement.effect, threshold, measurement.control_effects, words=kind.amount)
     doses: DosePlot | None = None
     if isinstance(claim, SteeringClaim) and measurement is not None and threshold is not None:
-        doses = dose_plot(measurement.doses, claim.multiplier, measurement.effect, threshold)
+        doses = dose_plot(measurement.doses, claim.multiplier, measurement.effect, threshold, kind.amount)
     interval = verdict.interval or (measurement.interval if measurement is not None else None)
     rank = f"{verdict.rank} of {verdict.n_controls + 1}" if verdict.rank is not None else ""
     return ClaimView(
@@ -180,7 +184,8 @@ def _claim_view(
         reason=_reason_words(verdict, plan),
         effect=kind.measure(effect) if effect is not None else "",
         threshold=kind.measure(threshold) if threshold is not None else "",
-        interval=_interval_words(interval),
+        interval=_interval_words(interval, kind),
+        interval_of=interval_name(interval),
         rank=rank,
         p=numbers.p_value(verdict.p_value) if verdict.p_value is not None else "",
         q=numbers.p_value(verdict.q_value) if verdict.q_value is not None else "",
@@ -189,7 +194,7 @@ def _claim_view(
         plan=plan_rows(plan, entries) if plan is not None else (),
         changes=tuple(change_words(change) for change in measurement.changes) if measurement is not None else (),
         doses=doses,
-        wordings=wordings_words(measurement),
+        wordings=wordings_words(measurement, kind.amount),
         wording_rows=wording_rows(measurement, kind.measure),
         details=detail_rows(measurement, interval),
         edits=_edits(plan),

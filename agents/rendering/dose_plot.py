@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracescribe.agents.findings import DosePoint
@@ -63,7 +63,13 @@ def _ticks(places: Sequence[tuple[float, float]]) -> tuple[Tick, ...]:
     return tuple(sorted((tick for _, _, tick in written), key=lambda tick: tick.x))
 
 
-def dose_plot(doses: Sequence[DosePoint], multiplier: float, effect: float | None, threshold: float) -> DosePlot | None:
+def dose_plot(
+    doses: Sequence[DosePoint],
+    multiplier: float,
+    effect: float | None,
+    threshold: float,
+    words: Callable[[float], str] = numbers.effect,
+) -> DosePlot | None:
     """Lay out a dose-response curve; None where there is no curve to show.
 
     Args:
@@ -71,6 +77,7 @@ def dose_plot(doses: Sequence[DosePoint], multiplier: float, effect: float | Non
         multiplier: the claim's own dose.
         effect: at that dose, in units of the metric; None where the experiment failed.
         threshold: smallest effect that supports the claim.
+        words: an effect with its unit.
     """
     if not doses or effect is None or not math.isfinite(effect):
         return None
@@ -87,8 +94,8 @@ def dose_plot(doses: Sequence[DosePoint], multiplier: float, effect: float | Non
 
     points = [place(dose, value) for dose, value in ordered]
     own = place(multiplier, effect)
-    own_text = f"{numbers.effect(effect)} at ×{numbers.number(multiplier)}"
-    told = ", ".join(f"{numbers.effect(value)} at {numbers.number(dose)}" for dose, value in ordered)
+    own_text = f"{words(effect)} at ×{numbers.number(multiplier)}"
+    told = ", ".join(f"{words(value)} at {numbers.number(dose)}" for dose, value in ordered)
     return DosePlot(
         points=tuple(points),
         own=own,
@@ -99,5 +106,5 @@ def dose_plot(doses: Sequence[DosePoint], multiplier: float, effect: float | Non
         own_text=own_text,
         own_label_x=_inside(own[0], own_text),
         own_label_y=own[1] - 9 if own[1] > _TOP else 12.0,
-        description=f"effect by dose: {told}; needed {numbers.effect(threshold)}",
+        description=f"effect by dose: {told}; needed {words(threshold)}",
     )

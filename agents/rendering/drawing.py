@@ -70,7 +70,8 @@ def _drawn_step(step: Step, placement: Placement) -> DrawnStep:
     layers = f"layer {low}" if low == high else f"layers {low} to {high}"
     verdicts = ", ".join(f"{count} {outcome}" for outcome, count in step.outcomes) or "no claim tested"
     role = f"rejected, taken for {step.role}" if step.rejected else step.role
-    title = f"{step.label}: {role}, {layers}, {numbers.percent(step.influence)} of the influence; {verdicts}"
+    share = "" if step.influence is None else f", {numbers.percent(step.influence)} of the influence"
+    title = f"{step.label}: {role}, {layers}{share}; {verdicts}"
     return DrawnStep(step, box, placed, role_y, marks_y, tuple(marks), title)
 
 

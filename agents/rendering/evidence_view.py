@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tracescribe.agents.claims import FeatureAt, LabelClaim, Predicate
-from tracescribe.agents.findings import DetectionScore, FeatureLabel, JudgedScore, Outcome
+from tracescribe.agents.claims import LabelClaim, Predicate
+from tracescribe.agents.findings import DetectionScore, JudgedScore, Outcome
 from tracescribe.agents.rendering import numbers
 from tracescribe.agents.rendering.rows import Row, Subject
 from tracescribe.agents.rendering.visible_text import visible_text, visible_token
@@ -168,21 +168,21 @@ def _look_up(evidence: EvidenceLookup | None, ref: FeatureRef) -> FeatureEvidenc
         return None
 
 
-def _steps_with(report: CircuitReport, label: FeatureLabel) -> tuple[Subject, ...]:
-    def has(members: Sequence[FeatureAt]) -> bool:
-        return any(member.ref == (label.layer, label.feature) for member in members)
-
-    return tuple(
-        Subject(f"step-{supernode.supernode_id}", visible_text(supernode.label))
-        for supernode in report.supernodes
-        if has(supernode.members)
-    )
+def _steps_by_feature(report: CircuitReport) -> dict[FeatureRef, list[Subject]]:
+    """The supernodes that a feature is in at any token, in the report's order."""
+    found: dict[FeatureRef, list[Subject]] = {}
+    for supernode in report.supernodes:
+        step = Subject(f"step-{supernode.supernode_id}", visible_text(supernode.label))
+        for ref in {member.ref for member in supernode.members}:
+            found.setdefault(ref, []).append(step)
+    return found
 
 
 def label_views(report: CircuitReport, evidence: EvidenceLookup | None) -> tuple[LabelView, ...]:
     """All labels of a report in layer order, with their evidence where a lookup is given."""
     claims = {(c.layer, c.feature): c.claim_id for c in report.claims if isinstance(c, LabelClaim)}
     outcomes: dict[str, Outcome] = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
+    steps = _steps_by_feature(report)
     views: list[LabelView] = []
     for label in sorted(report.labels, key=lambda item: (item.layer, item.feature)):
         ref = FeatureRef(label.layer, label.feature)
@@ -200,7 +200,7 @@ def label_views(report: CircuitReport, evidence: EvidenceLookup | None) -> tuple
                 judged=tuple(judged_row(score) for score in label.judged),
                 earlier=tuple(visible_text(text) for text in label.earlier),
                 proposed_by=visible_text(label.proposed_by),
-                steps=_steps_with(report, label),
+                steps=tuple(steps.get(ref, ())),
                 claim_id=claim_id,
                 outcome=outcomes.get(claim_id) if claim_id else None,
                 examples=examples_of(known.contexts) if known else (),

@@ -109,16 +109,29 @@ def write_report(
         ReportError: the report breaks its contract.
         OutputError: the folder cannot be written to.
     """
-    validate_report(report)
     files = ReportFiles(folder / "report.json", folder / "report.md", folder / "report.html", folder / "circuit.svg")
+    for name, text in render_files(report, graph, evidence=evidence).items():
+        write_text_atomic(folder / name, text)
+    return files
+
+
+def render_files(
+    report: CircuitReport, graph: AttributionGraph | None, *, evidence: EvidenceLookup | None = None
+) -> dict[str, str]:
+    """The texts of `report.json`, `report.md`, `report.html` and `circuit.svg`, by name.
+
+    Args:
+        graph, evidence: as for `write_report`.
+
+    Raises:
+        ReportError: the report breaks its contract.
+    """
+    validate_report(report)
     view = build_view(report, graph, evidence)
     drawing = draw(view.circuit)
-    texts = {
-        files.svg: _svg(drawing),
-        files.markdown: _markdown(view),
-        files.html: _html(view, drawing),
-        files.json: render_json(report),
+    return {
+        "circuit.svg": _svg(drawing),
+        "report.md": _markdown(view),
+        "report.html": _html(view, drawing),
+        "report.json": render_json(report),
     }
-    for path, text in texts.items():
-        write_text_atomic(path, text)
-    return files

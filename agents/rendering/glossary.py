@@ -81,8 +81,9 @@ GLOSSARY: tuple[Term, ...] = (
     Term(
         "term-interval",
         "Interval",
-        "The range in which the effect lies with the stated confidence, were the experiment repeated with other random "
-        "draws.",
+        "The range in which a value lies with the stated confidence, were the experiment repeated with other random "
+        "draws. “Beyond controls” is the interval of the effect less what controls do on average: the effect itself is "
+        "measured once and has no error, so it lies above that range where controls do something too.",
     ),
     Term(
         "term-completeness",

@@ -116,7 +116,7 @@ def _cells(steps: Sequence[Step], bands: Sequence[tuple[int, ...]]) -> dict[tupl
     """Cells by (token position, band index)."""
     band_of = {layer: index for index, layers in enumerate(bands) for layer in layers}
     members: dict[tuple[int, int], list[Step]] = defaultdict(list)
-    for step in sorted(steps, key=lambda s: (s.layer, -s.influence, s.node)):
+    for step in sorted(steps, key=lambda s: (s.layer, -(s.influence or 0.0), s.node)):
         members[step.position, band_of[step.layer]].append(step)
     cells: dict[tuple[int, int], _Cell] = {}
     for place, group in members.items():

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tracescribe.agents.findings import DecisionRule, ExperimentPlan, Interval, Measurement, TokenChange
+from tracescribe.agents.findings import (
+    BEYOND_CONTROLS,
+    DecisionRule,
+    ExperimentPlan,
+    Interval,
+    Measurement,
+    TokenChange,
+)
 from tracescribe.agents.rendering import numbers
 from tracescribe.agents.rendering.claim_words import metric_words
 from tracescribe.agents.rendering.rows import Row
@@ -84,6 +91,11 @@ def change_words(change: TokenChange) -> Row:
     )
 
 
+def interval_name(interval: Interval | None) -> str:
+    """What a claim's interval is of: the effect less what controls do, or the effect itself."""
+    return "beyond controls" if interval is not None and interval.method == BEYOND_CONTROLS else "interval"
+
+
 def detail_rows(measurement: Measurement | None, interval: Interval | None) -> tuple[Row, ...]:
     """Further measured numbers, how the interval was made, and why there is no measurement."""
     if measurement is None:
@@ -96,13 +108,13 @@ def detail_rows(measurement: Measurement | None, interval: Interval | None) -> t
         for name, value in measurement.details.items()
     ]
     if interval is not None:
-        rows.append(Row("interval", f"{interval.level:.0%}, {visible_text(interval.method)}"))
+        rows.append(Row(interval_name(interval), f"{interval.level:.0%}, {visible_text(interval.method)}"))
     if measurement.failure:
         rows.append(Row("failed", visible_text(measurement.failure)))
     return tuple(rows)
 
 
-def wordings_words(measurement: Measurement | None) -> str:
+def wordings_words(measurement: Measurement | None, amount: Callable[[float], str]) -> str:
     """The effect over other wordings in one line; empty where none was tried."""
     if measurement is None or not measurement.paraphrases:
         return ""
@@ -110,7 +122,9 @@ def wordings_words(measurement: Measurement | None) -> str:
     told = f"{len(applied)} of {len(measurement.paraphrases)} apply"
     if measurement.paraphrase_interval is not None:
         low, high = measurement.paraphrase_interval.low, measurement.paraphrase_interval.high
-        return f"mean {numbers.effect(low)} to {numbers.effect(high)} ({measurement.paraphrase_interval.level:.0%}); {told}"
+        return (
+            f"mean {numbers.between(amount(low), amount(high))} ({measurement.paraphrase_interval.level:.0%}); {told}"
+        )
     return told
 
 

@@ -60,6 +60,18 @@ def percent(share: float | None) -> str:
     return _signed(f"{value:.1f} %")
 
 
+def between(low: str, high: str) -> str:
+    """A range of two amounts in words, a unit that both have said once: `6.38 to 6.39 nats`."""
+    if low == high:
+        return high
+    before, shared, after = low.split(" "), high.split(" "), f"{low} to {high}"
+    if len(before) != 2 or len(shared) != 2:
+        return after
+    if before[1] == shared[1]:
+        return f"{before[0]} to {high}"
+    return f"{low} to {shared[1]}" if before[0] == shared[0] else after
+
+
 def p_value(value: float | None) -> str:
     """A p or q value as text: `.005`, `<.001`, `1`."""
     if value is None or math.isnan(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tracescribe.agents.findings import Outcome, Role, Supernode
@@ -58,8 +59,7 @@ def _short_token(token: str) -> str:
     return text if len(text) <= MAX_TOKEN_LENGTH else text[:MAX_TOKEN_LENGTH] + ELLIPSIS
 
 
-def _members(report: CircuitReport, supernode: Supernode) -> tuple[Member, ...]:
-    labels = {(label.layer, label.feature): visible_text(label.text) for label in report.labels}
+def _members(report: CircuitReport, supernode: Supernode, labels: Mapping[tuple[int, int], str]) -> tuple[Member, ...]:
     members: list[Member] = []
     for member in supernode.members:
         known = (member.layer, member.feature) in labels
@@ -73,6 +73,7 @@ def _members(report: CircuitReport, supernode: Supernode) -> tuple[Member, ...]:
 
 def step_views(report: CircuitReport) -> tuple[StepView, ...]:
     outcome_of: dict[str, Outcome] = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
+    labels = {(label.layer, label.feature): visible_text(label.text) for label in report.labels}
     views: list[StepView] = []
     for supernode in report.supernodes:
         low, high = step_layers(supernode)
@@ -88,7 +89,7 @@ def step_views(report: CircuitReport) -> tuple[StepView, ...]:
                 layers=str(low) if low == high else f"{low}–{high}",
                 influence=numbers.percent(supernode.influence),
                 share=round(100 * min(1.0, supernode.influence), 1),
-                members=_members(report, supernode),
+                members=_members(report, supernode, labels),
                 claims=tuple(
                     Chip(claim.claim_id, outcome_of[claim.claim_id])
                     for claim in claims_about(report, supernode.supernode_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracescribe.agents.rendering import numbers
@@ -24,12 +24,14 @@ class StripPlot:
 
     Attributes:
         dots: centres of the control dots.
+        values: the controls' effects, in the order of their dots.
         effect_x, threshold_x, zero_x: where the tested set, the threshold and zero stand.
         effect_label_x, threshold_label_x: middles of their captions, kept inside the picture.
         passed: whether the effect reaches the threshold.
     """
 
     dots: tuple[tuple[float, float], ...]
+    values: tuple[float, ...]
     effect_x: float | None
     threshold_x: float | None
     zero_x: float
@@ -60,7 +62,11 @@ def _pile(positions: Sequence[float]) -> tuple[tuple[float, float], ...]:
 
 
 def strip_plot(
-    effect: float | None, threshold: float | None, controls: Sequence[float], one: str = "control set"
+    effect: float | None,
+    threshold: float | None,
+    controls: Sequence[float],
+    one: str = "control set",
+    words: Callable[[float], str] = numbers.effect,
 ) -> StripPlot | None:
     """Lay out a strip plot; None where there is nothing to show.
 
@@ -69,6 +75,7 @@ def strip_plot(
         threshold: smallest effect that supports the claim, in the same units; None where nothing is needed.
         controls: effects of the control sets.
         one: what a control is called.
+        words: an effect with its unit, as the numbers beside the plot have it.
     """
     finite = [value for value in controls if math.isfinite(value)]
     tested = effect if effect is not None and math.isfinite(effect) else None
@@ -82,13 +89,14 @@ def strip_plot(
     def place(value: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low)
 
-    effect_text = f"tested {numbers.effect(tested)}" if tested is not None else "no measurement"
-    threshold_text = f"needed {numbers.effect(threshold)}" if threshold is not None else ""
+    effect_text = f"tested {words(tested)}" if tested is not None else "no measurement"
+    threshold_text = f"needed {words(threshold)}" if threshold is not None else ""
     threshold_x = place(threshold) if threshold is not None else None
     effect_x = place(tested) if tested is not None else None
     larger = sum(value >= tested for value in finite) if tested is not None else 0
     return StripPlot(
         dots=_pile([place(value) for value in finite]),
+        values=tuple(sorted(finite)),
         effect_x=effect_x,
         threshold_x=threshold_x,
         zero_x=place(0.0),

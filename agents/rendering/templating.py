@@ -59,6 +59,32 @@ def markup_environment() -> jinja2.Environment:
 
 
 @cache
+def visible_environment(package: str) -> jinja2.Environment:
+    """For pages of other packages: every value is escaped, and its invisible characters are shown.
+
+    Args:
+        package: whose folder `templates` holds the page.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    def source(name: str) -> str:
+        return (resources.files(package) / "templates" / name).read_text(encoding="utf-8")
+
+    def shown(value: object) -> object:
+        return visible_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=True,
+        finalize=shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
 def markdown_environment() -> jinja2.Environment:
     """For Markdown: every value is escaped by `escape_markdown`, unless it is a `MarkdownText`."""
     import jinja2

@@ -7,6 +7,7 @@ unreadable, and estimates how wide a text is drawn.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 ELLIPSIS = "…"
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -27,6 +28,8 @@ def visible_text(text: str) -> str:
 
     Line breaks and tabs become spaces. Keeps letters of all scripts, right-to-left ones included: pages isolate them.
     """
+    if text.isascii() and text.isprintable():
+        return text  # nearly all: a page shows tens of thousands of texts
     out: list[str] = []
     for char in text:
         if char in _SPACES:
@@ -72,23 +75,28 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
 
 def shorten(text: str, width: float, size: float, bold: bool = False) -> str:
     """The text cut, with an ellipsis, to fit a width in pixels."""
-    if text_width(text, size, bold) <= width:
-        return text
-    kept = text
-    while kept and text_width(kept + ELLIPSIS, size, bold) > width:
-        kept = kept[:-1]
-    return kept.rstrip() + ELLIPSIS
+    unit = size * (_BOLD_FACTOR if bold else 1.0)
+    wide, kept = 0.0, 0
+    for place, char in enumerate(text):
+        if (wide + _em(ELLIPSIS)) * unit <= width:
+            kept = place
+        wide += _em(char)
+        if wide * unit > width:  # what comes behind is not looked at: a text may have a million letters
+            return text[:kept].rstrip() + ELLIPSIS
+    return text
 
 
-def _split_word(word: str, width: float, size: float, bold: bool) -> list[str]:
+def _split_word(word: str, width: float, size: float, bold: bool) -> Iterator[str]:
     """A word too wide for a line, in pieces that fit."""
-    pieces, current = [], ""
-    for char in word:
-        if current and text_width(current + char, size, bold) > width:
-            pieces.append(current)
-            current = ""
-        current += char
-    return [*pieces, current]
+    unit = size * (_BOLD_FACTOR if bold else 1.0)
+    begin, wide = 0, 0.0
+    for place, char in enumerate(word):
+        em = _em(char)
+        if place > begin and (wide + em) * unit > width:
+            yield word[begin:place]
+            begin, wide = place, 0.0
+        wide += em
+    yield word[begin:]
 
 
 def wrap(text: str, width: float, size: float, max_lines: int, bold: bool = False) -> list[str]:
@@ -99,14 +107,13 @@ def wrap(text: str, width: float, size: float, max_lines: int, bold: bool = Fals
         size: font size in pixels.
     """
     lines: list[str] = [""]
-    for word in text.split():
-        for piece in _split_word(word, width, size, bold):
-            joined = f"{lines[-1]} {piece}".strip()
-            if text_width(joined, size, bold) <= width:
-                lines[-1] = joined
-            else:
-                lines.append(piece)
-    if len(lines) > max_lines:
-        lines[max_lines - 1] = shorten(" ".join(lines[max_lines - 1 :]), width, size, bold)
-        lines = lines[:max_lines]
+    for piece in (piece for word in text.split() for piece in _split_word(word, width, size, bold)):
+        joined = f"{lines[-1]} {piece}".strip()
+        if text_width(joined, size, bold) <= width:
+            lines[-1] = joined
+        elif len(lines) == max_lines:
+            lines[-1] = shorten(f"{lines[-1]} {piece}", width, size, bold)
+            break
+        else:
+            lines.append(piece)
     return lines

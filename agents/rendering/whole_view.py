@@ -67,14 +67,14 @@ def whole_view(circuit: CircuitEffect | None) -> WholeView | None:
                 numbers.percent(circuit.sufficiency),
                 "sufficiency: what remains of the lead when every other feature is switched off",
                 _beside(circuit.sufficiency_p, circuit.random_sufficiency),
-                strip_plot(circuit.sufficiency, None, circuit.random_sufficiency, one="random circuit"),
+                strip_plot(circuit.sufficiency, None, circuit.random_sufficiency, "random circuit", numbers.percent),
             ),
             EffectView(
                 "Is it needed?",
                 numbers.percent(circuit.necessity),
                 "necessity: what is lost of the lead when the circuit is switched off",
                 _beside(circuit.necessity_p, circuit.random_necessity),
-                strip_plot(circuit.necessity, None, circuit.random_necessity, one="random circuit"),
+                strip_plot(circuit.necessity, None, circuit.random_necessity, "random circuit", numbers.percent),
             ),
         ),
         rows=(

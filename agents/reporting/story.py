@@ -101,7 +101,12 @@ def _sufficiency(teller: Teller, claim: SufficiencyClaim) -> Sentence:
         return _sentence(phrase("Hypothesis, not tested: ", groups, " can give that answer alone."), [claim])
     share = percent(verdict.effect, teller.at_verdict(claim, "effect"))
     told = phrase(
-        "With every other feature switched off, ", groups, " keep" if n > 1 else " keeps", " ", share, " of that"
+        "With every other feature switched off, ",
+        groups,
+        " keep" if n > 1 else " keeps",
+        " ",
+        share,
+        " of what features add to that probability",
     )
     match verdict.outcome:
         case "supported":

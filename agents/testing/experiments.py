@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tracescribe.agents.claims import Claim, LabelClaim, SteeringClaim
-from tracescribe.agents.findings import DosePoint, ExperimentPlan, Interval, Measurement, Supernode
+from tracescribe.agents.findings import BEYOND_CONTROLS, DosePoint, ExperimentPlan, Interval, Measurement, Supernode
 from tracescribe.agents.labelling.label_tests import design_label_test, measure_label
+from tracescribe.agents.spans import experiment_span, tell_measured
 from tracescribe.agents.testing.decision_rules import rule_for
 from tracescribe.agents.testing.effects import effects_of, token_changes
 from tracescribe.agents.testing.experiment_settings import ExperimentSettings
@@ -60,7 +61,9 @@ def run_experiments(
         reason = cut_short if cut_short is not None else tools.why_untestable()
         if reason is None:
             try:
-                plan, measurement = _run(tools, members, claim, settings)
+                with experiment_span(claim) as told:
+                    plan, measurement = _run(tools, members, claim, settings)
+                    tell_measured(told, plan, measurement)
                 plans.append(plan)
                 measurements.append(measurement)
             except BudgetExceededError as error:
@@ -143,7 +146,7 @@ def measure_intervention(tools: CaseTools, test: InterventionTest, settings: Exp
     if n_controls:
         rng = tools.rng("interval", design.claim.claim_id)
         bounds = mean_interval(effect - controls, rng, settings.n_bootstrap)
-        interval = Interval(low=bounds.low, high=bounds.high, method="effect beyond controls, bootstrap over controls")
+        interval = Interval(low=bounds.low, high=bounds.high, method=BEYOND_CONTROLS)
         details["mean_control_effect"] = float(controls.mean())
     paraphrases, paraphrase_interval = measure_wordings(tools, design.claim, design.wordings, settings)
     return Measurement(

@@ -19,6 +19,9 @@ from tracescribe.tracer.query_parameters import saved_view
 MAX_ADDRESS = 1 << 20
 """Longest address that is read, in characters."""
 
+PINNED_ENDS = "tracescribe_pinned_ends"
+"""Key in a graph file's `metadata`: nodes that a review's export pins for the sake of their links; nobody chose them."""
+
 _MODEL_IN_PATH = re.compile(r"^/([A-Za-z0-9._-]+)/graph/?$")
 _LISTS = ("pinnedIds", "supernodes", "clerps")
 
@@ -36,9 +39,11 @@ def saved_in_graph(graph: AttributionGraph, name: str) -> SavedCircuit:
         if graph.labels[int(i)].strip()
     )
     saved = saved_in_parameters(parameters, _text(metadata.get("slug")) or name)
+    shown = metadata.get(PINNED_ENDS)
+    ends = {one for one in shown if isinstance(one, str)} if isinstance(shown, list) else set[str]()
     return SavedCircuit(
         name=saved.name,
-        pins=saved.pins,
+        pins=tuple(node for node in saved.pins if node not in ends),
         groups=saved.groups,
         labels=saved.labels,
         other_labels=labels,

@@ -21,6 +21,7 @@ class FigureBench:
         clock: the seconds that the figures are made from.
         rows: each with the same keys, in the order in which they are shown; keys end in their unit where they have one.
         notes: what a reader has to know.
+        missed: a line for each figure that does not keep its limit.
     """
 
     bench: str
@@ -29,6 +30,7 @@ class FigureBench:
     clock: Clock
     rows: tuple[dict[str, Figure], ...]
     notes: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
@@ -39,4 +41,5 @@ class FigureBench:
             "clock": self.clock,
             "rows": [dict(row) for row in self.rows],
             "notes": list(self.notes),
+            "missed": list(self.missed),
         }

@@ -1,4 +1,4 @@
-"""`tracescribe bench`: agents compared; time, memory and arithmetic of the tracer; whether the judge is right."""
+"""`tracescribe bench`: agents compared; the tracer's time, memory and arithmetic; the judge; what batch jobs and reviews cost."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from typing import Annotated
 
 import typer
 
+from tracescribe.runs.commands.bench_jobs import jobs
 from tracescribe.runs.commands.bench_judge import judge
+from tracescribe.runs.commands.bench_review import review
 from tracescribe.runs.commands.bench_run import run
 from tracescribe.runs.commands.bench_show import show
 from tracescribe.runs.commands.bench_stability import stability
 from tracescribe.runs.commands.options import Json
 
-bench = typer.Typer(help="Measure agents, the tracer, the judge, and how stable agents are.", no_args_is_help=True)
+bench = typer.Typer(
+    help="Measure agents, the tracer, the judge, batch jobs, the review app, and how stable agents are.",
+    no_args_is_help=True,
+)
 bench.command("run")(run)
 bench.command("show")(show)
 bench.command("judge")(judge)
 bench.command("stability")(stability)
+bench.command("jobs")(jobs)
+bench.command("review")(review)
 
 Prototype = Annotated[
     Path | None, typer.Option(help="Python file of a reference to run side by side; its code is run.")
@@ -176,5 +183,25 @@ def long(
             threads=threads,
             progress=terminal.StageBars(bars),
         )
+    views.save(result, save)
+    views.show_figures(result, as_json)
+
+
+@bench.command("audit")
+def audit(
+    entries: Annotated[int, typer.Option("--entries", min=2_000, help="Of the log that is verified.")] = 1_000_000,
+    store: Annotated[
+        str | None, typer.Option("--store", help="An empty store to fill; without it, SQLite in a temporary folder.")
+    ] = None,
+    save: Save = None,
+    as_json: Json = False,
+) -> None:
+    """Speed of the audit log: entries appended, and a long log verified, whole and with one entry edited."""
+    from tracescribe.runs import terminal
+    from tracescribe.runs.benchmarks import views
+    from tracescribe.runs.benchmarks.auditing import bench_audit
+
+    with terminal.progress_bars() as bars:
+        result = bench_audit(entries, store=store, progress=terminal.StageBars(bars))
     views.save(result, save)
     views.show_figures(result, as_json)

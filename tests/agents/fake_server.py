@@ -55,7 +55,7 @@ class Reply:
         finish: how the answer ended.
         status: HTTP status; other than 200, `text` is the error message.
         headers: extra response headers.
-        delay: seconds before anything is sent.
+        delay: seconds before anything is sent, or until the server stops.
         drop: close the connection in the middle of the body, or of the stream.
         raw: send this body instead.
         fault: of a stream: after the first piece, an event that tells of a fault of this kind.
@@ -121,6 +121,7 @@ class FakeServer:
         self.sent: Counter[str] = Counter()
         self.faults: list[Exception] = []
         self._lock = threading.Lock()
+        self._ending = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -163,9 +164,10 @@ class FakeServer:
 
     def stop(self) -> None:
         """Stop serving and free the port."""
+        self._ending.set()
         self._http.shutdown()
         self._http.server_close()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=300)
         if self.faults:
             raise self.faults[0]
 
@@ -183,7 +185,7 @@ class FakeServer:
             self.faults.append(error)
             reply = Reply(status=400, text="the script of this test failed")
         if reply.delay:
-            time.sleep(reply.delay)
+            self._ending.wait(reply.delay)
         if reply.raw is not None:
             _send(request, reply, reply.raw, "text/html" if reply.raw.startswith(b"<") else "application/json")
         elif reply.status == 200 and body.get("stream"):

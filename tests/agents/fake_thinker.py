@@ -87,7 +87,7 @@ def label_answer(data: dict[str, Any]) -> dict[str, Any]:
     words, following = data["triggers"], data["next_tokens"]
     place = data["profile"][0]["fires_at"].split(" @")[0]
     here = f"at '{place}'"
-    if isinstance(words, str):
+    if isinstance(words, str) or not words:
         predicate: dict[str, Any] = {"on": "token", "words": [place]}
         return {"text": f"at {place}", "reads": "input", "here": here, "predicate": predicate, "reason": "no corpus"}
     if following and following[0]["share_of_firings"] > _ALWAYS and len(words) > 1:

@@ -155,7 +155,7 @@ class HfServer:
         """Stop serving and free the port."""
         self._http.shutdown()
         self._http.server_close()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=300)
 
 
 @contextmanager

@@ -32,11 +32,20 @@ def interpret(
     loop: LoopSettings = QUICK,
     case: InterpretationCase | None = None,
     store: RunStore | None = None,
+    prices: tuple[float, float] | None = None,
     **settings: object,
 ) -> CircuitReport:
     """One interpretation of the best-known prompt, labels judged by code alone unless asked otherwise."""
+    price_input, price_output = prices or (None, None)
     provider = ProviderSettings.of(
-        environment={}, provider="openai", model="fake-1", base_url=server.url("openai"), max_attempts=1, concurrency=1
+        environment={},
+        provider="openai",
+        model="fake-1",
+        base_url=server.url("openai"),
+        max_attempts=1,
+        concurrency=1,
+        price_input=price_input,
+        price_output=price_output,
     )
     given: dict[str, object] = {"judge_labels": False} | settings
     chosen = LlmAgentSettings(provider, style, **given)  # type: ignore[arg-type]

@@ -133,7 +133,7 @@ def test_only_the_first_call_and_those_after_a_surprise_go_alone() -> None:
         held = meter.hold(Cost(1, 100, 100))
         order.append(f"{name} in")
         if gate is not None:
-            gate.wait(10)
+            gate.wait(300)
         order.append(f"{name} out")
         held.settle(Cost(1, bill, 0))
 
@@ -142,7 +142,7 @@ def test_only_the_first_call_and_those_after_a_surprise_go_alone() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(300)
 
     together("ab", 50, None)
     assert order[1] == order[0].replace("in", "out"), "nobody goes before the first is back"
@@ -193,7 +193,7 @@ def test_threads_together_never_overspend_by_more_than_one_call(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
         assert not thread.is_alive()
     allowed = (largest[0], largest[1]) if surprise > 1 else (0, 0.0)
     if "tokens" in limit:

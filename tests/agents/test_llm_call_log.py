@@ -148,7 +148,7 @@ def test_processes_that_write_at_once_do_not_mix_their_lines(tmp_path: Path) -> 
     for writer in writers:
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
     for writer in writers:
-        writer.communicate(b"go\n", timeout=60)
+        writer.communicate(b"go\n", timeout=300)
     assert [writer.returncode for writer in writers] == [0, 0]
     summary = summarize_ledger(path)
     assert (summary.calls, summary.answered, summary.lines_put_aside, summary.resent) == (300, 300, 0, 0)
@@ -233,14 +233,14 @@ def test_two_threads_with_one_question_pay_once() -> None:
         )
 
         def ask() -> None:
-            entered.wait(10)
+            entered.wait(300)
             assert session.ask(prompt, Word, meter).word == "Texas"
 
         threads = [threading.Thread(target=ask) for _ in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(300)
         client.close()
         assert server.calls == meter.llm_calls == 1
 
@@ -321,7 +321,7 @@ def test_killed_while_waiting_it_sends_only_what_was_never_answered(tmp_path: Pa
     def script(question: Question) -> Reply:
         if question.user == "question 1" and not release.is_set():
             waiting.set()
-            release.wait(30)
+            release.wait(300)
         return good({"word": question.user})
 
     path = tmp_path / "log.jsonl"
@@ -332,9 +332,9 @@ def test_killed_while_waiting_it_sends_only_what_was_never_answered(tmp_path: Pa
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        assert waiting.wait(60)
+        assert waiting.wait(300)
         child.send_signal(signal.SIGKILL)
-        child.wait(timeout=10)
+        child.wait(timeout=300)
         release.set()
         log, ask, client = session_on(url, path)
         open_before = log.in_flight()

@@ -11,8 +11,9 @@ from tests.agents.fake_server import serving
 from tests.agents.fake_thinker import think
 from tests.agents.styles import interpret
 from tracescribe.agents.budget import Budget
-from tracescribe.agents.llm.estimates import estimate
+from tracescribe.agents.llm.estimates import estimate, one_request
 from tracescribe.agents.llm.settings import STYLES, LlmAgentSettings, Style
+from tracescribe.agents.providers.prices import Price, Rate
 from tracescribe.agents.providers.settings import ProviderSettings
 from tracescribe.agents.toolbox import Toolbox
 from tracescribe.tracer.errors import SettingError
@@ -31,6 +32,19 @@ def test_the_calls_made_lie_within_the_estimate(embedded_toolbox: Toolbox, style
     assert told.total.calls_low <= report.cost.llm_calls <= told.total.calls_high
     asked = sum(len(q.system) + sum(map(len, q.turns)) for q in server.questions)
     assert told.total.input_tokens >= asked / 8, "of the right size, and of the higher number of calls"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_limit_below_one_request_sends_nothing_and_one_above_it_does(embedded_toolbox: Toolbox, style: Style) -> None:
+    price = Price(rate=Rate(input=20.0, output=100.0), source="here")
+    least, most = one_request(LlmAgentSettings(PROVIDER, style, judge_labels=False), price)
+    assert least < most
+    with serving(think) as server:
+        for limit, asked in ((0.98 * least, False), (most, True)):
+            budget = Budget(experiments=0, usd=limit)
+            report = interpret(server, embedded_toolbox, style, budget=budget, prices=(20.0, 100.0))
+            assert (report.cost.llm_calls > 0) == asked == (server.calls > 0)
+            assert asked or (report.cut_short is not None and report.cut_short.startswith("budget for usd is used up"))
 
 
 @pytest.mark.parametrize("style", STYLES)

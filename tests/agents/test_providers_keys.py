@@ -83,7 +83,7 @@ def test_no_key_where_the_models_are_asked_for(rig: RigMaker) -> None:
     made.server.models = (f"model-{SECRET}",)
     settings = ProviderSettings.of(environment={}, provider="openai", base_url=made.server.url("openai"))
     named = with_model(settings, {"TRACESCRIBE_LLM_API_KEY": SECRET})
-    assert named.model == "model-[key]"
+    assert named.model == "model-[redacted secret]"
 
 
 def test_keys_go_to_their_owner_alone() -> None:

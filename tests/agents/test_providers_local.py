@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tracescribe.agents.providers.errors import (
     ProviderTimeoutError,
     UnusableAnswerError,
 )
+from tracescribe.agents.providers.local_model import LocalModelClient
 from tracescribe.agents.providers.settings import make_client
 from tracescribe.agents.providers.spec import parse_agent_spec
 from tracescribe.prompts.template import RenderedPrompt
@@ -58,6 +60,14 @@ def _request(client: LanguageModelClient, text: str, max_tokens: int = 8) -> Com
         template="sample@1.0.0",
         template_sha256="0" * 64,
     )
+
+
+def test_a_model_is_loaded_once_while_its_files_stay_the_same(folder: Path) -> None:
+    first, again = LocalModelClient.load(str(folder), 1.0), LocalModelClient.load(str(folder), 2.0)
+    assert again._model is first._model and again.timeout_seconds == 2.0
+    file = folder / "config.json"
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    assert LocalModelClient.load(str(folder), 1.0)._model is not first._model
 
 
 def test_a_served_model_is_found_by_its_list_and_its_rubbish_is_a_recorded_failure(server: HfServer) -> None:

@@ -17,7 +17,7 @@ CommandLine = Callable[..., "subprocess.CompletedProcess[str]"]
 def tracescribe(tmp_path: Path) -> CommandLine:
     """Call it with arguments; it runs in a new, empty folder and returns exit code, stdout and stderr."""
 
-    def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "here"
         home.mkdir(exist_ok=True)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}

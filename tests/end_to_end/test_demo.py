@@ -30,7 +30,7 @@ def _demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 
@@ -141,7 +141,7 @@ def _signalled_after(step: str, folder: Path) -> Iterator[subprocess.Popen[str]]
 @pytest.mark.parametrize("step", ["load", "hypothesise"])
 def test_an_interrupted_demo_leaves_nothing_half_written(step: str, tmp_path: Path) -> None:
     for process in _signalled_after(step, tmp_path):
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=300)
         assert process.returncode == 130, errors
         assert out == ""
         assert errors.splitlines()[-1] == "error: interrupted"

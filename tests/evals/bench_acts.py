@@ -48,7 +48,7 @@ class Acts:
                 print("y" * argument, file=sys.stderr)
                 return {}
             case "child":
-                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
                 Path(argument).write_text(f"{os.getpid()} {child.pid}")
-                time.sleep(60)
+                time.sleep(600)
         return {}

@@ -60,7 +60,7 @@ class Canned:
                 case "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "hang":
-                    time.sleep(60)
+                    time.sleep(600)
                 case "bug":
                     raise RuntimeError("lost the thread")
                 case "cheat":

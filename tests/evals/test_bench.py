@@ -64,7 +64,7 @@ def rig(tmp_path: Path, small_gold: GoldCircuit, small_graph: AttributionGraph) 
 
 
 def settings(**given: Any) -> RunSettings:
-    return RunSettings(**{"jobs": 1, "shufflings": 0, "case_seconds": 30.0, "interventions": False, **given})
+    return RunSettings(**{"jobs": 1, "shufflings": 0, "case_seconds": 300.0, "interventions": False, **given})
 
 
 def results_in(folder: Path) -> dict[str, Path]:
@@ -79,7 +79,7 @@ def test_agents_that_misbehave_lose_their_cases_and_nothing_else(rig: Rig, tmp_p
         agents,
         [rig.suite],
         store,
-        settings(jobs=2, case_seconds=2.0),
+        settings(jobs=2, case_seconds=6.0),
         lambda done, total, result, reused: told.append((done, total, reused)),
     )
     assert told == [(number, 16, False) for number in range(1, 17)]
@@ -149,7 +149,7 @@ from tracescribe.evals.gold import read_gold
 if __name__ == "__main__":
     suite = Suite("small", (SuitePart(read_gold(Path({gold!r})).circuits, Path({folder!r})),))
     run_bench([canned("slow", Path({reports!r}), good=True, slow=True)], [suite], BenchStore(Path({out!r})),
-              RunSettings(shufflings=0, case_seconds=30.0, interventions=False),
+              RunSettings(shufflings=0, case_seconds=300.0, interventions=False),
               progress=lambda done, total, result, reused: print(done, flush=True))
 """
 
@@ -197,7 +197,7 @@ def test_what_decides_a_result_decides_whether_it_is_used_again(rig: Rig, tmp_pa
 
     assert run()[0] == 2
     assert run()[0] == 0
-    assert run(jobs=2, case_seconds=5.0)[0] == 0, "how fast and how long is no part of a result"
+    assert run(jobs=2, case_seconds=200.0)[0] == 0, "how fast and how long is no part of a result"
     assert run(1)[0] == 2, "other settings of the agent"
     assert run(1, budget=Budget(experiments=1))[0] == 2, "another budget"
     held = run(1, budget=Budget(experiments=1), shufflings=2)

@@ -25,7 +25,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
 
 
-def run_all(pool: WorkerPool, tasks: list[tuple[object, object]], limit: float | None = 30.0) -> dict[int, Outcome]:
+def run_all(pool: WorkerPool, tasks: list[tuple[object, object]], limit: float | None = 300.0) -> dict[int, Outcome]:
     waiting, found = list(enumerate(tasks)), dict[int, Outcome]()
     while len(found) < len(tasks):
         while waiting and pool.free:
@@ -45,7 +45,7 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_until_gone(*pids: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 300
     while not all(is_gone(pid) for pid in pids):
         assert time.monotonic() < end, f"{pids} are still there"
         time.sleep(0.05)
@@ -76,9 +76,13 @@ def test_a_worker_that_misbehaves_loses_its_task_and_no_other() -> None:
 
 def test_a_task_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     with WorkerPool(1, Acts()) as pool:
-        found = run_all(pool, [("child", str(tmp_path / "pids"))], limit=1.0)
-        assert (found[0].kind, found[0].seconds >= 1.0) == ("timeout", True)
-        wait_until_gone(*map(int, (tmp_path / "pids").read_text().split()))
+        pids = tmp_path / "pids"
+        for limit in (1.0, 10.0, 100.0):  # until it came as far as to start something
+            found = run_all(pool, [("child", str(pids))], limit=limit)
+            assert (found[0].kind, found[0].seconds >= limit) == ("timeout", True)
+            if pids.exists() and pids.read_text():
+                break
+        wait_until_gone(*map(int, pids.read_text().split()))
         assert run_all(pool, [("echo", 5)])[0].answer["said"] == 5
 
 
@@ -104,7 +108,7 @@ def test_workers_and_what_they_started_end_with_a_parent_that_is_killed(tmp_path
         "        pool.wait()\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)])
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
         assert time.monotonic() < end and parent.poll() is None
         time.sleep(0.05)

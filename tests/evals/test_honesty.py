@@ -96,7 +96,7 @@ def watched() -> dict[str, object]:
         [sys.executable, "-c", WATCHED, DALLAS],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
         cwd=ROOT.parent,
     )

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from tracescribe.runs.cli import main
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_order_that_was_not_asked_for() -> Iterator[None]:
+    """SQLite gives the rows of a query without ORDER BY backwards in this process, as PostgreSQL gives them as it likes.
+
+    See https://www.sqlite.org/pragma.html#pragma_reverse_unordered_selects
+    """
+
+    def prepare(connection: object, record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA reverse_unordered_selects = ON")
+
+    event.listen(Engine, "connect", prepare)
+    yield
+    event.remove(Engine, "connect", prepare)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def ask(bench: BatchedBench, gold_ids: list[str]) -> dict[str, CaseResult | Trac
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     return found
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from tests.agents.fake_server import serving
 from tests.agents.fake_thinker import think
 from tracescribe.agents.report import CircuitReport, parse_report
 from tracescribe.runs.agent_choice import AGENTS
+from tracescribe.runs.cli import main
 from tracescribe.tracer.graph import AttributionGraph
 from tracescribe.tracer.graph_json import write_graph
 
@@ -33,6 +37,16 @@ def graph_file(tmp_path: Path, dallas_graph: AttributionGraph) -> Path:
     path = tmp_path / "dallas.json"
     write_graph(path, dallas_graph)
     return path
+
+
+@pytest.fixture(scope="module")
+def interpreted(tmp_path_factory: pytest.TempPathFactory, dallas_graph: AttributionGraph) -> Path:
+    """What `tracescribe interpret` makes of that graph; nobody changes it."""
+    folder = tmp_path_factory.mktemp("interpreted")
+    write_graph(folder / "dallas.json", dallas_graph)
+    with redirect_stdout(io.StringIO()):
+        assert main(["interpret", "--graph", str(folder / "dallas.json"), "--out", str(folder / "report")]) == 0
+    return folder / "report"
 
 
 def test_a_prompt_becomes_a_tested_report(run: Run, tmp_path: Path) -> None:
@@ -58,8 +72,8 @@ def test_people_read_the_story_with_its_verdicts(run: Run, graph_file: Path) -> 
     assert "  ✓ experiment" in done.err
 
 
-def test_a_saved_graph_is_tested_with_its_weights_and_gives_the_same_report(run: Run, graph_file: Path) -> None:
-    by_graph = read(run("interpret", "--graph", graph_file, "--out", "by-graph", "--json"))
+def test_a_saved_graph_is_tested_with_its_weights_and_gives_the_same_report(run: Run, interpreted: Path) -> None:
+    by_graph = parse_report((interpreted / "report.json").read_text(encoding="utf-8"))
     by_prompt = read(run("interpret", "-p", DALLAS, "--out", "by-prompt", "--json"))
     assert by_graph.tested
     assert by_graph.model_dump(exclude={"cost"}) == by_prompt.model_dump(exclude={"cost"})
@@ -179,10 +193,9 @@ def test_calls_that_contradict_themselves(options: tuple[str, ...], told: str, r
 
 
 @pytest.fixture
-def report_folder(run: Run, tmp_path: Path, graph_file: Path) -> Path:
-    """A report on the best-known prompt."""
-    assert run("interpret", "--graph", graph_file, "--out", "report").code == 0
-    return tmp_path / "report"
+def report_folder(tmp_path: Path, interpreted: Path) -> Path:
+    """A report on the best-known prompt, of one's own."""
+    return Path(shutil.copytree(interpreted, tmp_path / "report"))
 
 
 def test_a_report_is_scored_against_the_oracle(run: Run, report_folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import pytest
 from rich.console import Console
@@ -26,6 +27,15 @@ def test_plain_keeps_ordinary_text_of_any_script() -> None:
 def test_console_takes_neither_markup_nor_emoji_codes_from_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.stdout().print("[red]Dallas[/red] :smile:")
     assert capsys.readouterr().out == "[red]Dallas[/red] :smile:\n"
+
+
+def test_a_character_that_an_encoding_lacks_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    terminal.bear_any_text()
+    terminal.stdout().print(terminal.styled("caf\u00e9 \u65e5\u672c"), soft_wrap=True)
+    sys.stdout.flush()
+    assert written.getvalue() == b"caf\xe9 \\u65e5\\u672c\n"
 
 
 def test_an_error_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -191,7 +191,7 @@ def test_ctrl_c_from_outside_ends_the_command(tmp_path: Path) -> None:
     assert process.stderr is not None
     first = process.stderr.readline()  # the model is loaded; the work begins
     process.send_signal(signal.SIGINT)
-    out, rest = process.communicate(timeout=120)
+    out, rest = process.communicate(timeout=300)
     assert "load" in first
     if process.returncode == 0:  # the work was quicker than the signal: then the file is whole
         assert read_graph(tmp_path / "new" / "graph.json").n_nodes > 0

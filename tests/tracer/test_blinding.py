@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,16 @@ def test_a_label_of_an_output_stays_where_it_fits(label: str, stays: bool) -> No
     )
     found = blinded.labels[blinded.index(graph.node_ids[index])]
     assert found == ('Output " Austin" (p=0.452)' if stays else "")
+
+
+def test_a_graph_is_blinded_without_tensors(dallas_graph: AttributionGraph, tmp_path: Path) -> None:
+    """A server blinds what is brought in before it answers, and PyTorch would take it seconds and much memory."""
+    (tmp_path / "graph.json").write_text(json.dumps(to_json(dallas_graph)), encoding="utf-8")
+    code = (
+        "import pathlib, sys\nfrom tracescribe.tracer.blinding import blind\n"
+        "from tracescribe.tracer.graph_json import read_graph\n"
+        "assert blind(read_graph(pathlib.Path(sys.argv[1]))).provenance['settings']\nprint('torch' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "graph.json")]
+    shown = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"

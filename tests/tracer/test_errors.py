@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tracescribe.tracer import errors
-from tracescribe.tracer.errors import InputError, TracescribeError, WorkError
+from tracescribe.tracer.errors import HaltError, InputError, TracescribeError, WorkError
 
 ERRORS = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, TracescribeError)]
 
@@ -22,5 +22,5 @@ def test_the_drawn_tree_is_the_real_one() -> None:
 def test_every_error_has_an_exit_code_and_a_docstring(error: type[TracescribeError]) -> None:
     assert error.exit_code == (2 if issubclass(error, InputError) else 1)
     assert error.__doc__
-    if error not in (TracescribeError, InputError, WorkError):
+    if error not in (TracescribeError, InputError, HaltError, WorkError):
         assert error.__base__ in (InputError, WorkError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import os
 import re
 import subprocess
@@ -209,9 +210,9 @@ def test_without_the_kernels_files_the_system_is_asked(tmp_path: Path) -> None:
 
 def test_this_process_holds_more_after_taking_memory() -> None:
     before = resident_memory()
-    block = np.ones(16_000_000)
-    assert resident_memory() - before > 100_000_000
-    assert block.sum() == 16_000_000
+    with mmap.mmap(-1, 128_000_000) as block:  # from the kernel: an allocator may hand out what the process held before
+        block.write(bytes(128_000_000))
+        assert resident_memory() - before > 100_000_000
 
 
 def test_the_default_limit_leaves_a_part_of_the_free_memory() -> None:
@@ -307,7 +308,7 @@ def test_the_process_stays_below_the_limit_that_it_was_given(tmp_path: Path) -> 
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

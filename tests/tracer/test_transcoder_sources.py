@@ -100,7 +100,7 @@ def test_decoders_larger_than_memory_are_read_row_by_row(tmp_path: Path) -> None
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "read\n", done.stdout

@@ -66,12 +66,17 @@ class MetricTable:
 
 @dataclass(frozen=True)
 class PairRow:
-    """One agent against another: the difference, what it means, and its p values."""
+    """One agent against another: the difference, what it means, and its p values.
+
+    Attributes:
+        told_apart: whether that holds among all comparisons too, not in this one alone.
+    """
 
     first: str
     second: str
     cell: Cell
     says: str
+    told_apart: bool
     p: str
     corrected: str
 

@@ -21,6 +21,7 @@ NOTHING = "–"
 """What stands where there was nothing to score."""
 ALPHA = 0.05
 """Largest p value, corrected where it is, of agents that are told apart."""
+NOT_TOLD_APART = "not told apart"
 SHADES = 5
 """Steps by which cells of a table of counts are shaded."""
 OUTCOMES = ("supported", "refuted", "inconclusive", "untested")
@@ -137,6 +138,7 @@ def _pairs(suite: SuiteBoard, metric: MetricRow) -> MetricTable:
             one.second,
             Cell(f"{gap.value:+.3f}", f"{gap.low:+.3f} to {gap.high:+.3f}", gap.value, scale.bar(*_ends(gap))),
             _says(gap, metric),
+            _is_told_apart(gap),
             _p(gap.p_value),
             _p(gap.p_holm),
         )
@@ -153,10 +155,16 @@ def _ends(gap: Gap) -> tuple[float, float, float]:
 
 
 def _says(gap: Gap, metric: MetricRow) -> str:
+    if gap.low <= 0 <= gap.high or (gap.p_value is not None and gap.p_value >= ALPHA):
+        return NOT_TOLD_APART
+    ahead = "first ahead" if (gap.value > 0) == metric.higher_is_better else "second ahead"
+    return ahead if _is_told_apart(gap) else f"{ahead} alone, not among all comparisons"
+
+
+def _is_told_apart(gap: Gap) -> bool:
+    """Whether the interval and the p value, corrected where it is, both say so."""
     p = gap.p_value if gap.p_holm is None else gap.p_holm
-    if gap.low <= 0 <= gap.high or (p is not None and p >= ALPHA):
-        return "not told apart"
-    return "first ahead" if (gap.value > 0) == metric.higher_is_better else "second ahead"
+    return not gap.low <= 0 <= gap.high and (p is None or p < ALPHA)
 
 
 def _p(value: float | None) -> str:

@@ -15,15 +15,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracescribe.agents.rendering.visible_text import visible_text
+from tracescribe.agents.rendering.templating import visible_environment
 from tracescribe.evals.benchmark.page import plots, suite_view
 from tracescribe.evals.benchmark.page.board import Board, SuiteBoard, read_board
 from tracescribe.evals.benchmark.page.case_view import AgentCases, agent_cases
 from tracescribe.tracer.provenance import write_text_atomic
 
 if TYPE_CHECKING:
-    import jinja2
-
     from tracescribe.evals.benchmark.results import CaseResult
 
 _TEMPLATES = "tracescribe.evals.benchmark.page"
@@ -60,7 +58,7 @@ def render_page(board: Mapping[str, object], results: Sequence[CaseResult], *, f
     read = read_board(board)
     style, script = _style(), _source("page.js")
     return (
-        _environment()
+        visible_environment(_TEMPLATES)
         .get_template("page.html")
         .render(
             board=read,
@@ -133,21 +131,3 @@ def _style() -> str:
 @cache
 def _source(name: str) -> str:
     return (resources.files(_TEMPLATES) / "templates" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    import jinja2
-    from markupsafe import Markup
-
-    def shown(value: object) -> object:
-        return visible_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        finalize=shown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

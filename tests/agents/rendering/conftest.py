@@ -22,6 +22,7 @@ from tracescribe.agents.claims import (
     claim_sha256,
 )
 from tracescribe.agents.findings import (
+    BEYOND_CONTROLS,
     CircuitEffect,
     Controls,
     DetectionScore,
@@ -238,6 +239,13 @@ def _token_change(claim: Claim) -> tuple[TokenChange, ...]:
     )
 
 
+def _interval(claim: Claim, effect: float) -> Interval:
+    """Of labels: of the effect. Of interventions: of the effect less what controls do, which need not hold the effect."""
+    if claim.kind == "label":
+        return Interval(low=effect - 0.04, high=effect + 0.03, method="bootstrap over sentences")
+    return Interval(low=effect - 0.04, high=effect - 0.02, method=BEYOND_CONTROLS)
+
+
 def _measurement(claim: Claim, plan: ExperimentPlan, n_controls: int) -> Measurement:
     rng = np.random.default_rng([7, int(plan.claim_id[1:])])
     centre, spread = (0.5, 0.08) if plan.metric == "two_way_auc" else (0.01, 0.03 if plan.claim_id != "c8" else 0.6)
@@ -255,7 +263,7 @@ def _measurement(claim: Claim, plan: ExperimentPlan, n_controls: int) -> Measure
         plan_id=plan.plan_id,
         effect=effect,
         control_effects=tuple(float(v) for v in rng.normal(centre, spread, n_controls)),
-        interval=Interval(low=effect - 0.04, high=effect + 0.03, method="bootstrap over controls"),
+        interval=_interval(claim, effect),
         details=details,
         changes=_token_change(claim),
         doses=tuple(

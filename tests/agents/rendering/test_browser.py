@@ -78,7 +78,7 @@ def test_page_fits_phone_and_desk(
     file = tmp_path / "measure.html"
     file.write_text(f"<!DOCTYPE html><meta charset=utf-8><body>{frames}<script>{MEASURE}</script>", encoding="utf-8")
     command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
-    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, timeout=300, check=True)
     found = re.search(r"MEASURED(.*)END", done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     measured = json.loads(html.unescape(found[1]))

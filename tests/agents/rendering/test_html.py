@@ -121,7 +121,8 @@ def test_every_claim_is_shown_with_verdict_reason_and_numbers(page: Page, dallas
         assert claim.statement in shown
         assert verdicts[claim.claim_id].outcome in shown
         assert "199 random sets" in shown
-        assert all(name in shown for name in ("effect", "needed", "interval", "rank", "How it was tested"))
+        assert all(name in shown for name in ("effect", "needed", "95 % interval", "rank", "How it was tested"))
+        assert ("beyond controls" in shown) == (claim.kind != "label")
 
 
 def test_every_control_is_a_dot(page: Page, dallas_report: CircuitReport) -> None:
@@ -214,7 +215,8 @@ def test_doses_are_drawn_and_wordings_listed(page: Page, dallas_report: CircuitR
     points = [v for tag, v in page.tags if tag == "circle" and v.get("class") == "dose"]
     assert len(points) == len(steering.doses) + 1
     shown = page.within("claim-c0")
-    assert "mean 3.32 to 4.07 (95%); 4 of 5 apply" in shown
+    assert "mean 3.32 to 4.07 nats (95%); 4 of 5 apply" in shown
+    assert "beyond controls3.78 to 3.80 nats (95 % interval)" in shown
     assert "Dallas?does not apply: no such features" in shown
 
 

@@ -15,7 +15,7 @@ from tracescribe.agents.rendering import claim_words, numbers
 from tracescribe.agents.rendering.dose_plot import dose_plot
 from tracescribe.agents.rendering.evidence_view import predicate_words
 from tracescribe.agents.rendering.strip_plot import WIDTH, strip_plot
-from tracescribe.agents.rendering.visible_text import text_width, visible_text, visible_token, wrap
+from tracescribe.agents.rendering.visible_text import shorten, text_width, visible_text, visible_token, wrap
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,22 @@ def test_effects_are_told_in_the_units_of_their_claim() -> None:
     assert kinds["necessity"].measure(math.log(2)) == "0.693 nats (÷ 2.00)"
     assert kinds["necessity"].measure(-math.log(2)) == "−0.693 nats (× 2.00)"
     assert kinds["necessity"].measure(12.0) == "12.0 nats (÷ more than 1\u2009000)"
-    assert kinds["swap"].measure(0.981) == "+0.981"
-    assert [kinds["swap"].measure(v) for v in (4.1e-6, -4.1e-6, 0.0052)] == ["0.000", "0.000", "+0.005"]
+    assert kinds["swap"].measure(0.981) == "+98.1 points"
+    assert [kinds["swap"].measure(v) for v in (4.1e-6, -4.1e-6, 0.0052)] == [
+        "0.000 points",
+        "0.000 points",
+        "+0.520 points",
+    ]
     assert kinds["edge"].measure(0.5) == "50.0 %"
     assert kinds["label"].measure(0.9) == "AUC 0.900"
+    assert [numbers.between(kind.amount(0.3), kind.amount(0.4)) for kind in kinds.values()] == [
+        "+30.0 to +40.0 points",
+        "0.300 to 0.400 nats",
+        "+0.300 to +0.400 nats",
+        "30.0 to 40.0 %",
+        "30.0 to 40.0 %",
+        "AUC 0.300 to 0.400",
+    ]
 
 
 def test_predicates_are_told_in_words() -> None:
@@ -76,6 +88,15 @@ def test_long_texts_are_wrapped_and_cut() -> None:
     assert len(lines) == 3 and lines[-1].endswith("…")
     assert all(text_width(line, 13, bold=True) <= 128 for line in lines)
     assert wrap("Texas", 128, 13, 3) == ["Texas"]
+
+
+@pytest.mark.parametrize("text", ["x" * 500_000, "e" + "\u0301" * 50_000 + "x" * 500_000, "a word " * 100_000])
+def test_a_text_of_any_length_is_cut_in_one_pass(text: str) -> None:
+    """As long as memory allows: each letter measured anew for every letter after it would take hours."""
+    assert text_width(shorten(text, 100, 12), 12) <= 100
+    lines = wrap(text, 128, 13, 3, bold=True)
+    assert len(lines) == 3 and lines[-1].endswith("…")
+    assert all(text_width(line, 13, bold=True) <= 128 for line in lines)
 
 
 def test_strip_plot_places_everything_on_one_scale() -> None:

@@ -1,0 +1,83 @@
+"""The closed set of acts that the audit log tells of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Act = Literal[
+    "job submitted",
+    "job started",
+    "job stopped",
+    "job done",
+    "job resumed",
+    "job retried",
+    "job cancelled",
+    "job limit changed",
+    "supernode defined",
+    "claim registered",
+    "experiment planned",
+    "experiment run",
+    "report sealed",
+    "verdict",
+    "report finished",
+    "report brought in",
+    "case failed",
+    "weights mismatch",
+    "report opened",
+    "report refused",
+    "human review",
+    "export",
+    "artefact deleted",
+    "retention changed",
+    "store repaired",
+    "token created",
+    "token revoked",
+    "token refused",
+    "logged in",
+    "logged out",
+    "access refused",
+    "key created",
+    "key rotated",
+    "log restored",
+]
+
+ACTS: dict[Act, str] = {
+    "job submitted": "a job was stored; subject: the job; details: name, hash of its specification, number of cases",
+    "job started": "an executor began to work on a job; subject: the job",
+    "job stopped": "a job stopped before its end; subject: the job; details: why",
+    "job done": "every case of a job is done or failed; subject: the job; details: how many of each, what was paid",
+    "job resumed": "a job that had stopped goes on; subject: the job",
+    "job retried": "failed cases were put back; subject: the job; details: which",
+    "job cancelled": "a job was given up; subject: the job",
+    "job limit changed": "what a job may cost was changed; subject: the job; details: before and after",
+    "supernode defined": "members of a supernode were fixed; subject: the case; details: id, hash, place in the registry",
+    "claim registered": "a claim was fixed, before its test; subject: the case; details: claim id, type, hash, place in "
+    "the registry",
+    "experiment planned": "the test of a claim was fixed, before it ran; subject: the case; details: claim id, hash",
+    "experiment run": "a planned test was measured; subject: the case; details: claim id, hash of what was measured",
+    "report sealed": "a report was fixed as a whole; subject: the case; details: hash",
+    "verdict": "a rule judged a claim; subject: the case; details: claim id, outcome, effect, p value, chain hash of the registry that it was made from",
+    "report finished": "a case is done; subject: the case; details: attempt, hashes of its artefacts",
+    "report brought in": "a report from elsewhere was stored as a done case, or its graph beside it; subject: the case; "
+    "details: where from, hashes of its artefacts",
+    "case failed": "a case has no report; subject: the case; details: attempt, kind, message",
+    "weights mismatch": "a worker had other weights than the job; subject: the job; details: found and expected hash",
+    "report opened": "somebody read a single report; subject: the case; details: which file",
+    "report refused": "somebody asked for a single report without the right to; subject: the case",
+    "human review": "a person accepted, corrected or rejected; subject: the case; details: what",
+    "export": "results left the store; subject: the job, or the store for its audit log; details: form, number of cases, where to",
+    "artefact deleted": "an artefact was removed; subject: its SHA-256; details: kind, size, by which rule",
+    "retention changed": "how long things are kept was changed; subject: the store; details: before and after",
+    "store repaired": "the store was put right by hand or by a tool; subject: the store; details: what was done",
+    "token created": "an access token was made; subject: its id; details: name, role, expiry",
+    "token revoked": "an access token was withdrawn; subject: its id; details: name, role",
+    "token refused": "a token was shown that is unknown, revoked or expired; subject: its id where it has one",
+    "logged in": "somebody began a session of the review app with a token; subject: the token's id",
+    "logged out": "somebody ended their session; subject: the token's id",
+    "access refused": "somebody asked for what the role does not allow; subject: what was asked for",
+    "key created": "a key began to sign this log; subject: the key's id; details: its public half",
+    "log restored": "the store was put back from a backup, and the end of this log is lost; subject: the store; details: the "
+    "anchor of the last entry that is known to be lost",
+    "key rotated": "a key took over from another; subject: the new key's id; details: both ids, each signed by the other",
+}
+"""What each act means, as `docs/audit.md` has it."""

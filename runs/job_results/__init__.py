@@ -1,0 +1,1 @@
+"""What came of a job: its summary, the comparison of two jobs, and exports."""
