@@ -1,0 +1,3 @@
+// For pages without a script of their own.
+
+import "../lib/base";

@@ -1,0 +1,1 @@
+"use strict";(()=>{var m="tracescribe-theme";function o(){try{let e=localStorage.getItem(m);return e==="light"||e==="dark"?e:"system"}catch{return"system"}}function r(){let e=o();return e!=="system"?e:matchMedia("(prefers-color-scheme: dark)").matches?"dark":"light"}function t(){document.documentElement.dataset.theme=r(),document.dispatchEvent(new Event("themechange"))}t();})();

@@ -1,0 +1,132 @@
+"""The system's Chromium, and windows that remember everything that went wrong in them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-component-update",
+    "--no-first-run",
+)
+WATCH = """
+document.addEventListener('securitypolicyviolation', event => {
+  console.error('content security policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample);
+});
+"""
+
+
+def find_chromium() -> str | None:
+    """Path of a Chromium on this machine; None where there is none."""
+    return next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+STILL = """() => Promise.race([
+  new Promise(done => setTimeout(done, 5000)),
+  new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done))).then(() => Promise.all(
+    document.getAnimations().filter(one => one.effect?.getComputedTiming().endTime !== Infinity)
+      .map(one => one.finished.catch(() => null)))),
+])"""
+
+
+def stand_still(page: Any) -> None:
+    """Wait until the page is laid out again after a change, what moves or fades is over, and a graph in it is drawn."""
+    page.evaluate(STILL)
+    for canvas in page.locator("canvas.graph-canvas:visible").all():
+        page.wait_for_function("canvas => canvas.dataset.settled === 'true'", arg=canvas.element_handle())
+
+
+def wait_until(page: Any, condition: Callable[[], bool], patience: float = 90.0) -> None:
+    """Wait for something that this process sees, such as a request that it holds back, while the page goes on.
+
+    Raises:
+        AssertionError: it did not come about.
+    """
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not come about"
+        page.wait_for_timeout(20)
+
+
+class Window:
+    """A browser context with an empty profile, and one page in it.
+
+    Attributes:
+        page: playwright's.
+        context: the profile; `open_tab` makes another page in it.
+        faults: errors on the console, uncaught errors, violations of the content security policy, requests to other
+            hosts, dialogs of the old kind (`alert`), in the order in which they came.
+    """
+
+    def __init__(self, browser: Any, address: str, width: int, height: int, **options: Any) -> None:
+        self.address = address
+        self.faults: list[str] = []
+        self._allowed: list[re.Pattern[str]] = []
+        self.context = browser.new_context(
+            viewport={"width": width, "height": height},
+            base_url=address or None,
+            accept_downloads=True,
+            **options,
+        )
+        self.context.set_default_timeout(90_000)
+        self.context.add_init_script(WATCH)
+        self.context.on("request", self._check_host)
+        self.context.on("page", self._watch)
+        self.page = self.context.new_page()
+
+    def _watch(self, page: Any) -> None:
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
+        page.on("dialog", self._dismiss)
+        page.on("crash", lambda _: self.faults.append("the page crashed"))
+
+    def _hear(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            where = message.location or {}
+            self.faults.append(f"console: {message.text} ({where.get('url', '')})")
+
+    def _dismiss(self, dialog: Any) -> None:
+        if dialog.type != "beforeunload":
+            self.faults.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+        else:
+            dialog.accept()
+
+    def _check_host(self, request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("data", "blob", "about", "file"):
+            return
+        if not self.address or f"{parts.scheme}://{parts.netloc}" != self.address:
+            self.faults.append(f"request to another host: {request.url}")
+
+    def open_tab(self) -> Any:
+        """Another page of the same person in the same browser."""
+        return self.context.new_page()
+
+    def allow(self, pattern: str) -> None:
+        """Faults in which this pattern is found are expected, such as the console's line of a refused request."""
+        self._allowed.append(re.compile(pattern))
+
+    def unexpected(self) -> list[str]:
+        """The faults that nobody allowed."""
+        return [fault for fault in self.faults if not any(pattern.search(fault) for pattern in self._allowed)]
+
+    def log_in(self, token: str) -> None:
+        """Log in through the page for it."""
+        self.page.goto("/log-in")
+        self.page.get_by_label(re.compile("token", re.IGNORECASE)).first.fill(token)
+        self.page.get_by_role("button", name=re.compile("log in", re.IGNORECASE)).click()
+        self.page.wait_for_url(lambda url: urlsplit(url).path != "/log-in")
+
+    def close(self) -> None:
+        """Close it and its profile."""
+        self.context.close()

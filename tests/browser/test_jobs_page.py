@@ -1,0 +1,151 @@
+"""Pages of jobs while real workers run: figures come by themselves, through kills of worker, job and server."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Window
+from tests.browser.conftest import Team
+from tests.browser.site import PATIENCE, TRACESCRIBE, Site
+
+OpenWindow = Callable[..., Window]
+JOB = """
+name: watched <b>job</b>
+prompts: {gold: oracle, limit: 16}
+budget: {case: {experiments: 1}}
+"""
+
+
+@pytest.fixture
+def watched(fresh_site: Site) -> Iterator[tuple[Site, str]]:
+    """A server, and a job in its store that nobody works on yet."""
+    (fresh_site.folder / "job.yaml").write_text(JOB, encoding="utf-8")
+    said = fresh_site.run("jobs", "submit", "job.yaml", "--yes", "--store", str(fresh_site.store))
+    found = re.search(r"job (\w+) is submitted", said)
+    assert found is not None, said
+    yield fresh_site, found[1]
+
+
+def work_on(site: Site, job: str) -> subprocess.Popen[bytes]:
+    """Run a job in processes of its own."""
+    with (site.folder / "work.txt").open("ab") as output:
+        return subprocess.Popen(
+            [*TRACESCRIBE, "jobs", "resume", job, "--store", str(site.store)],
+            cwd=site.folder,
+            env=site._environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def finished(page: Any) -> int:
+    """How many cases the page says are finished."""
+    found = re.search(r"([\d,]+) of [\d,]+ cases finished", page.locator("#job-now").inner_text())
+    assert found is not None
+    return int(found[1].replace(",", ""))
+
+
+def wait_for(what: Callable[[], bool], told: Callable[[], str]) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < end, told()
+        time.sleep(0.1)
+
+
+def test_a_job_is_watched_through_kills_to_its_end(watched: tuple[Site, str], open_window: OpenWindow) -> None:
+    site, job = watched
+    window = open_window(site)
+    page = window.page
+    page.goto("/jobs")
+    page.get_by_role("link", name="watched <b>job</b>").click()
+    page.wait_for_url(f"**/jobs/{job}")
+    now = page.locator("#job-now")
+    now.get_by_text("nobody works on it").wait_for()
+    page.locator("#job-link").get_by_text("live").wait_for()
+
+    def told() -> str:
+        return f"{now.inner_text()} {(site.folder / 'work.txt').read_text(errors='replace')}"
+
+    # workers come, cases finish, and the page tells without being asked
+    working = work_on(site, job)
+    wait_for(lambda: finished(page) >= 2, told)
+    assert now.locator(".job-status").inner_text() == "running"
+
+    # everybody who works on it is killed: the page stays, and tells that nobody works
+    os.killpg(working.pid, signal.SIGKILL)
+    working.wait()
+    before = finished(page)
+    assert before < 16
+
+    # the server is killed and comes back at the same address: the page follows again by itself
+    window.allow(r"ERR_|Failed to load resource|interrupted")
+    port = int(site.address.rpartition(":")[2])
+    site.stop(signal.SIGKILL)
+    page.locator("#job-link").get_by_text("cannot be reached").wait_for()
+    site.start(port)
+    again = work_on(site, job)
+    wait_for(lambda: now.locator(".job-status").inner_text() == "done", told)
+    assert again.wait(PATIENCE) == 0
+    assert finished(page) == 16
+    page.locator("#job-sums").get_by_text("Claims:").wait_for()
+    wait_for(lambda: page.locator("#job-link").inner_text() == "", told)
+
+    # when they finished: read off the plot, and the same in a table
+    told_by_table = page.locator("#job-rate tbody td").all_text_contents()
+    assert sum(int(n) for n in told_by_table) == 16
+    page.locator("#job-rate .u-over").hover()
+    wait_for(lambda: " from " in page.locator(".job-rate-read").inner_text(), told)
+
+    # a finished case leads to its report
+    page.locator("#job-cases tbody a").first.click()
+    page.locator("#report[data-ready]").wait_for()
+
+
+def test_a_stopping_server_does_not_wait_for_open_streams(watched: tuple[Site, str], open_window: OpenWindow) -> None:
+    site, job = watched
+    window = open_window(site)
+    window.allow(r"ERR_|Failed to load resource|interrupted")
+    window.page.goto(f"/jobs/{job}")
+    window.page.locator("#job-link").get_by_text("live").wait_for()
+    assert site.stop(signal.SIGTERM) in (0, 143, -signal.SIGTERM)
+
+
+def test_a_viewer_watches_and_sees_no_prompt(team: Team, open_window: OpenWindow) -> None:
+    window = open_window(team.site)
+    window.log_in(team.tokens["vera"])
+    page = window.page
+    page.goto("/jobs")
+    page.locator(".job-card a").first.click()
+    page.locator("#job-now").get_by_text("1 of 1 cases finished").wait_for()
+    page.get_by_text("Single cases and their prompts are shown to reviewers").wait_for()
+    page.locator("#job-sums").get_by_text("15 supported").wait_for()
+    assert "Dallas" not in page.locator("#job").inner_text() and page.locator("#job-cases").count() == 0
+
+
+def test_the_audit_trail_is_filtered_and_verified(fresh_site: Site, open_window: OpenWindow, tmp_path: Path) -> None:
+    window = open_window(fresh_site)
+    page = window.page
+    case = fresh_site.cases()[0]["case_id"]
+    page.goto(f"/reports/{case}")
+    page.locator("#report[data-ready]").wait_for()
+    page.goto(f"/audit?subject={case}")
+    assert "report opened" in page.locator(".audit-table tbody tr").first.inner_text()
+    page.get_by_role("button", name="Verify now").click()
+    page.locator("#verification").get_by_text("whole").wait_for()
+    page.locator(".audit-details summary").first.click()
+    assert "somebody read a single report" in page.locator(".audit-details").first.inner_text()
+    page.get_by_label("Act").select_option("verdict")
+    page.get_by_role("button", name="Find").click()
+    page.wait_for_url("**act=verdict**")
+    assert page.locator(".audit-table tbody th").all_inner_texts() == ["verdict"] * page.locator("tbody tr").count()
