@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import time
@@ -45,6 +46,40 @@ def stand_still(page: Any) -> None:
         page.wait_for_function("canvas => canvas.dataset.settled === 'true'", arg=canvas.element_handle())
 
 
+IN_EFFECT = """async () => {
+  for (;;) {
+    const answer = await fetch('/static/app.css?intercepted', {cache: 'no-store'}).catch(() => null);
+    if (answer?.status === 204) return;
+    await new Promise(done => setTimeout(done, 20));
+  }
+}"""
+
+
+def intercept(page: Any, pattern: str, handle: Callable[[Any], object], **how: Any) -> None:
+    """Answer requests from here, from now on: like playwright's `page.route`, and certain on a page that is open, too.
+
+    A page that is open goes on for a moment with the way to the network that it has, and a busy one for longer than a key
+    takes to reach it. So one of its own requests is sent again and again, until it is answered from here.
+    """
+    page.route(pattern, handle, **how)
+    if page.url.startswith("http"):
+        probe = re.compile(r"\?intercepted$")
+        page.route(probe, lambda route: route.fulfill(status=204))
+        page.evaluate(IN_EFFECT)
+        page.unroute(probe)
+
+
+def try_now(page: Any) -> None:
+    """Press the button that saves at once what waits, unless the page was faster: it tries by itself every few seconds."""
+    from playwright.sync_api import TimeoutError as TookTooLong
+
+    button = page.locator("#review-bar").get_by_role("button", name="Try now")
+    while button.is_visible():
+        with contextlib.suppress(TookTooLong):
+            button.click(timeout=2000)
+            return
+
+
 def wait_until(page: Any, condition: Callable[[], bool], patience: float = 90.0) -> None:
     """Wait for something that this process sees, such as a request that it holds back, while the page goes on.
 
@@ -65,11 +100,13 @@ class Window:
         context: the profile; `open_tab` makes another page in it.
         faults: errors on the console, uncaught errors, violations of the content security policy, requests to other
             hosts, dialogs of the old kind (`alert`), in the order in which they came.
+        sent: what its pages changed or tried to change on the server: method, address, how it ended.
     """
 
     def __init__(self, browser: Any, address: str, width: int, height: int, **options: Any) -> None:
         self.address = address
         self.faults: list[str] = []
+        self.sent: list[str] = []
         self._allowed: list[re.Pattern[str]] = []
         self.context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -80,6 +117,8 @@ class Window:
         self.context.set_default_timeout(90_000)
         self.context.add_init_script(WATCH)
         self.context.on("request", self._check_host)
+        self.context.on("response", lambda answer: self._note(answer.request, str(answer.status)))
+        self.context.on("requestfailed", lambda request: self._note(request, str(request.failure)))
         self.context.on("page", self._watch)
         self.page = self.context.new_page()
 
@@ -107,6 +146,24 @@ class Window:
             return
         if not self.address or f"{parts.scheme}://{parts.netloc}" != self.address:
             self.faults.append(f"request to another host: {request.url}")
+
+    def _note(self, request: Any, end: str) -> None:
+        if request.method != "GET":
+            self.sent.append(f"{request.method} {request.url}: {end}")
+
+    def tell(self) -> str:
+        """How its pages stand, for the report of a test that failed."""
+        from playwright.sync_api import Error
+
+        told = [*self.sent, *self.faults]
+        for page in self.context.pages:
+            told.append(f"--- {page.url}")
+            for part in ("*:focus", "dialog[open]", "#toasts", "#review-bar", "#inspector", "main"):
+                try:
+                    told += [f"[{part}] {page.locator(part).first.inner_text(timeout=2000)[:1500]}"]
+                except Error as error:
+                    told += [f"[{part}] {str(error).splitlines()[0]}"]
+        return "\n".join(told)
 
     def open_tab(self) -> Any:
         """Another page of the same person in the same browser."""

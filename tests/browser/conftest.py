@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.browser.site import TRACESCRIBE, Site
 
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., Window]
+_OPENED = pytest.StashKey[list[Window]]()
 _OWN_SERVERS = frozenset({"hostile_site", "large_site", "site"})
 """Fixtures of modules that are dear to make: each is made in one process."""
 
@@ -31,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             shared = _OWN_SERVERS.intersection(getattr(item, "fixturenames", ()))
             if shared:
                 item.add_marker(pytest.mark.xdist_group("-".join(sorted(shared))))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """A failure tells how the pages stood: most are seen on a machine where nobody can look."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for window in item.stash.get(_OPENED, []):
+            report.sections.append(("window", window.tell()))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +117,10 @@ def team(demo_folder: Path, tmp_path: Path) -> Iterator[Team]:
 
 
 @pytest.fixture
-def open_window(browser: Any) -> Iterator[OpenWindow]:
+def open_window(browser: Any, request: pytest.FixtureRequest) -> Iterator[OpenWindow]:
     """Opens windows, each with an empty profile: `open_window(site, width=390)`. A fault in any of them fails the test."""
     opened: list[Window] = []
+    request.node.stash[_OPENED] = opened
 
     def open_one(site: Site | str, width: int = 1280, height: int = 900, **options: Any) -> Window:
         address = site if isinstance(site, str) else site.address

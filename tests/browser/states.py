@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.browser.chromium import intercept
 from tests.browser.scenes import Scene
 
 S2, TOKEN, FEATURE = "/reports/{case}#supernode:s2", "/reports/{case}#node:0_86_7", "/reports/{case}#feature:2/55"
@@ -17,7 +18,7 @@ Prepare = Callable[[Any], None]
 def refuse(page: Any, pattern: str, status: int = 503) -> None:
     """From now on the server does not do what addresses like this ask for, and says so."""
     body = {"error": "busy", "message": "The store is busy; try again in a minute."}
-    page.route(pattern, lambda route: route.fulfill(status=status, json=body))
+    intercept(page, pattern, lambda route: route.fulfill(status=status, json=body))
 
 
 def _inspector(page: Any) -> Any:
@@ -111,7 +112,7 @@ def _lost_inspector(page: Any) -> None:
 
 
 def _loading_inspector(page: Any) -> None:
-    page.route("**/features/*/*", lambda route: None)  # never answered
+    intercept(page, "**/features/*/*", lambda route: None)  # never answered
     page.evaluate("location.hash = 'feature:2/55'")
     page.locator("#inspector .skeleton").first.wait_for()
 
@@ -138,7 +139,7 @@ def _live_refused(page: Any) -> None:
 
 def _live_running(page: Any) -> None:
     live = _live(page)
-    page.route("**/live", lambda route: None if route.request.method == "POST" else route.continue_())
+    intercept(page, "**/live", lambda route: None if route.request.method == "POST" else route.continue_())
     live.get_by_role("button", name="Run").click()
     live.locator(".live-status").get_by_text("Running").wait_for()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import axe_source, sideways, violations
-from tests.browser.chromium import stand_still
+from tests.browser.chromium import intercept, stand_still, try_now
 from tests.browser.conftest import OpenWindow, Team
 from tests.browser.reviewer import Reviewer
 from tests.browser.scenes import Scene
@@ -135,13 +135,13 @@ def test_axe_finds_nothing_in_a_review_that_was_worked_on(
         page.get_by_role("dialog", name="History of this review").locator("li").first.wait_for()
         faults += look(page, "long history", axe_source)
         page.keyboard.press("Escape")
-        page.route("**/review/acts", lambda route: route.abort())
+        intercept(page, "**/review/acts", lambda route: route.abort())
         window.allow("ERR_|Failed to load resource")
         page.keyboard.press("a")
         page.locator("#review-bar").get_by_role("button", name="Try now").wait_for()
         faults += look(page, "not saved", axe_source)
         page.unroute("**/review/acts")
-        page.get_by_role("button", name="Try now").click()
+        try_now(page)
         page.locator("#review-bar").get_by_text("All saved, version 8", exact=True).wait_for()
         reviewer.look()
         reviewer.act({"kind": "close", "status": "rejected"}, why="it cannot be put right")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.chromium import intercept, try_now
 from tests.browser.conftest import OpenWindow, Team
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import Site
@@ -20,7 +21,7 @@ RENAME = {"kind": "rename supernode", "supernode": "s2", "text": "the state of T
 def do_not_look(page: Any) -> None:
     """Let the page believe that nobody else has done anything, as in the seconds between two looks."""
     stale = json.dumps({"review_id": None, "version": 0})
-    page.route("**/review/version*", lambda route: route.fulfill(body=stale, content_type="application/json"))
+    intercept(page, "**/review/version*", lambda route: route.fulfill(body=stale, content_type="application/json"))
 
 
 def texts(site: Site) -> list[str]:
@@ -108,12 +109,12 @@ def test_acts_wait_while_the_server_is_away_and_survive_a_reload(fresh_site: Sit
     page.keyboard.type("kept through it all")
     page.keyboard.press("Enter")
     page.locator("#review-bar").get_by_text(re.compile("2 changes not saved: the server cannot be reached")).wait_for()
-    page.route("**/review/acts", lambda route: route.abort())
+    intercept(page, "**/review/acts", lambda route: route.abort())
     fresh_site.start(port)
     page.reload()
     page.locator("#review-bar").get_by_text(re.compile("2 changes not saved")).wait_for()
     page.unroute("**/review/acts")
-    page.get_by_role("button", name="Try now").click()
+    try_now(page)
     saved(page, 2)
     state = look(fresh_site)
     assert state["supernodes"][0]["decision"] == "accepted" and state["supernodes"][0]["label"] == "kept through it all"
@@ -128,7 +129,7 @@ def test_an_answer_that_was_lost_is_not_done_twice(fresh_site: Site, open_window
         route.fetch()  # the server saves it
         route.abort()  # and the page never hears of it
 
-    page.route("**/review/acts", lose_the_answer, times=1)
+    intercept(page, "**/review/acts", lose_the_answer, times=1)
     page.keyboard.press("s")
     page.keyboard.press("a")
     saved(page, 1)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import axe_source, violations
+from tests.browser.chromium import intercept
 from tests.browser.conftest import OpenWindow
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import PATIENCE, Site
@@ -231,8 +232,10 @@ def test_a_graph_that_cannot_be_had_is_told_in_its_place(demo_site: Site, open_w
     window = open_window(demo_site)
     window.allow("503|Failed to load resource")
     page = window.page
-    page.route(
-        "**/graph", lambda route: route.fulfill(status=503, json={"error": "busy", "message": "The store is busy."})
+    intercept(
+        page,
+        "**/graph",
+        lambda route: route.fulfill(status=503, json={"error": "busy", "message": "The store is busy."}),
     )
     case = page.request.get("/api/reports").json()["reports"][0]["case_id"]
     page.goto(f"/reports/{case}?view=graph")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import wait_until
+from tests.browser.chromium import intercept, wait_until
 from tests.browser.conftest import OpenWindow
 from tests.browser.site import Site
 from tests.browser.test_acting import look, opened, saved
@@ -75,7 +75,7 @@ def test_a_label_is_edited_where_it_stands(
 def test_what_is_typed_before_a_feature_is_read_is_its_label(fresh_site: Site, open_window: OpenWindow) -> None:
     _, page = opened(fresh_site, open_window)
     waiting: list[Any] = []
-    page.route("**/features/2/55", lambda route: waiting.append(route), times=1)
+    intercept(page, "**/features/2/55", lambda route: waiting.append(route), times=1)
     page.evaluate("location.hash = 'feature:2/55'")
     page.keyboard.press("e")
     page.keyboard.type("a ear")

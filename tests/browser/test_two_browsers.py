@@ -7,7 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.browser.chromium import Window
+from tests.browser.chromium import Window, intercept
 from tests.browser.conftest import OpenWindow, Team
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import Site
@@ -17,8 +17,8 @@ def _open(window: Window, case: str, query: str = "") -> Any:
     """The report in a window that hears nothing of others until it saves: as one whose network is slow."""
     page = window.page
     body = json.dumps({"review_id": None, "version": 0})
-    page.route(
-        "**/review/version*", lambda route: route.fulfill(status=200, content_type="application/json", body=body)
+    intercept(
+        page, "**/review/version*", lambda route: route.fulfill(status=200, content_type="application/json", body=body)
     )
     page.goto(f"/reports/{case}{query}#supernode:s2")
     page.locator("#report[data-ready]").wait_for()

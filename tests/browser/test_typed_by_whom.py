@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tests.browser.axe import axe_source, violations
+from tests.browser.chromium import intercept, try_now
 from tests.browser.conftest import OpenWindow, Team
 from tests.browser.reviewer import Reviewer
 from tests.browser.test_acting import look, opened, saved
@@ -32,7 +33,7 @@ def test_what_waits_is_saved_under_nobody_elses_name(team: Team, open_window: Op
     page = window.page
     page.goto(f"/reports/{case}#supernode:s1")
     page.locator("#report[data-ready]").wait_for()
-    page.route("**/review/acts", lambda route: route.abort())
+    intercept(page, "**/review/acts", lambda route: route.abort())
     page.keyboard.press("c")
     page.keyboard.type(SECRET)
     page.keyboard.press("Control+Enter")
@@ -45,7 +46,7 @@ def test_what_waits_is_saved_under_nobody_elses_name(team: Team, open_window: Op
     other.wait_for_url("**/log-in*")
     _log_in(other, tokens["rolf"])
     page.unroute("**/review/acts")
-    bar.get_by_role("button", name="Try now").click()
+    try_now(page)
     bar.get_by_text("rolf is logged in in this browser now").wait_for()
     page.reload()  # rolf, in the tab where it waits
     page.locator("#toasts").get_by_text("rosa has changes in this tab that are not saved").wait_for()
@@ -96,7 +97,7 @@ def test_words_that_the_server_changes_are_saved_once(fresh_site: Any, open_wind
         route.fetch()
         route.abort()
 
-    page.route("**/review/acts", lose_the_answer, times=1)
+    intercept(page, "**/review/acts", lose_the_answer, times=1)
     page.keyboard.press("s")
     page.keyboard.press("c")
     page.keyboard.type("see the key AKIAIOSFODNN7EXAMPLE")
