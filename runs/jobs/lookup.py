@@ -21,6 +21,7 @@ from tracescribe.runs.store.errors import (
     StoreUnreachableError,
     StoreVersionError,
 )
+from tracescribe.runs.store.versions import SCHEMA_VERSION, refuse_unknown
 from tracescribe.tracer.errors import UnknownIdError
 
 if TYPE_CHECKING:
@@ -86,12 +87,16 @@ def open_reader(address: StoreAddress) -> Iterator[StoreReader]:
 
     Raises:
         StoreAddressError: there is no store.
+        StoreVersionError: a newer version made it, whose tables may mean something else.
         StoreError: it cannot be opened; the narrower kind says why.
     """
     patience = min(address.patience, _LONGEST_WAIT)
     file = address.database_file
     reader = _open_postgres(address, patience) if file is None else _open_sqlite(file, patience)
     try:
+        (found,) = reader.rows("SELECT version_num FROM alembic_version")[:1] or [(None,)]
+        if found[0] != SCHEMA_VERSION:  # what it knows is asked for only then: that looks into a folder
+            refuse_unknown(found[0], address.shown)
         yield reader
     finally:
         reader.close()

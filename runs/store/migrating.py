@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from tracescribe.runs.store.errors import StoreVersionError
+from tracescribe.runs.store.versions import SCHEMA_VERSION, refuse_unknown
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-SCHEMA_VERSION = "0002"
-"""Of the tables that this version works with: the last migration."""
 _TABLE = "alembic_version"
 _LOCK = 0x7472_6163_6573
 """Number of the advisory lock under which a PostgreSQL store is made or migrated."""
@@ -58,25 +57,6 @@ def migrate(connection: Connection, shown: str) -> None:
         raise StoreVersionError(
             f"the store {shown} cannot be brought from version {found} to {SCHEMA_VERSION}: {error}; it is as it was"
         ) from error
-
-
-def refuse_unknown(found: str | None, shown: str) -> None:
-    """Refuse tables that no migration of this version leads to or from.
-
-    Raises:
-        StoreVersionError: they are of a version that is not known here.
-    """
-    if found is not None and found not in known_versions():
-        raise StoreVersionError(
-            f"the store {shown} has version {found}, this program knows up to {SCHEMA_VERSION}: it was made by a newer "
-            "tracescribe; update this one, or use another store with --store"
-        )
-
-
-def known_versions() -> tuple[str, ...]:
-    """Every version that a store may have, in order."""
-    files = (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py")
-    return tuple(sorted(file.name.partition("_")[0] for file in files))
 
 
 def migration_config() -> Config:

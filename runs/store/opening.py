@@ -16,9 +16,10 @@ from tracescribe.runs.store.artefacts import Artefacts
 from tracescribe.runs.store.database_faults import of_os_error
 from tracescribe.runs.store.engines import make_engine
 from tracescribe.runs.store.errors import StoreAddressError, StoreDamagedError
-from tracescribe.runs.store.migrating import SCHEMA_VERSION, is_empty, lock_migrations, migrate, version_of
+from tracescribe.runs.store.migrating import is_empty, lock_migrations, migrate, version_of
 from tracescribe.runs.store.tables import settings
 from tracescribe.runs.store.transactions import run_transaction
+from tracescribe.runs.store.versions import SCHEMA_VERSION
 from tracescribe.tracer.provenance import canonical_json
 
 if TYPE_CHECKING:

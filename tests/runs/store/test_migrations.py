@@ -15,10 +15,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from tracescribe.runs.jobs.listing import list_jobs
+from tracescribe.runs.jobs.lookup import open_reader
 from tracescribe.runs.store.database import Store, StoreAddress, open_store, parse_address
 from tracescribe.runs.store.errors import StoreAddressError, StoreVersionError
-from tracescribe.runs.store.migrating import SCHEMA_VERSION, known_versions
 from tracescribe.runs.store.tables import metadata
+from tracescribe.runs.store.versions import SCHEMA_VERSION, known_versions
 
 OPEN = """
 import sys
@@ -95,6 +97,14 @@ def test_a_store_of_a_newer_version_is_refused(address: StoreAddress, store: Sto
     store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     with pytest.raises(StoreVersionError, match="has version 9999, .* made by a newer tracescribe"):
         open_store(address)
+    with pytest.raises(StoreVersionError, match="made by a newer tracescribe"), open_reader(address):
+        pass
+
+
+def test_a_store_of_an_earlier_version_can_be_looked_at(address: StoreAddress, store: Store) -> None:
+    store.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+    with open_reader(address) as reader:
+        assert list_jobs(reader) == ()
 
 
 def test_a_database_of_something_else_is_left_alone(
