@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { DOSES, formatLink, parseLink } from "../src/live/links";
 import type { LiveRequest } from "../src/live/types";
 import { actWords, controlWords, percent, short } from "../src/live/words";
-import { money, rate, span } from "../src/jobs/words";
+import { beginning, money, rate, span } from "../src/jobs/words";
 
 const ABLATE: LiveRequest = { nodes: ["0_86_7", "2_55_8"], act: "ablate" };
 
@@ -53,4 +53,9 @@ test("acts and amounts in words", () => {
   assert.deepEqual([null, 0.44, 12, 200, 9000, 400000].map(span), ["–", "0.4 s", "12 s", "3 min", "2.5 h", "5 d"]);
   assert.deepEqual([0, 0.0123, 12.3].map(money), ["$0.00", "$0.0123", "$12.30"]);
   assert.deepEqual([2, 0.5].map(rate), ["2.0 cases/s", "30.0 cases/min"]);
+});
+
+test("a long message begins with whole characters, a short one is shown whole", () => {
+  assert.equal(beginning("x".repeat(300)), null);
+  assert.equal(beginning("😀".repeat(400)), `${"😀".repeat(300)}…`);
 });

@@ -3,7 +3,7 @@
 import { getJson, messageOf, withQuery } from "../lib/api";
 import { h, replace } from "../lib/dom";
 import type { CasePage, CaseState, CaseStatus } from "./types";
-import { count, money, span } from "./words";
+import { beginning, count, money, span } from "./words";
 
 const STATUSES: readonly CaseStatus[] = ["done", "failed", "running", "waiting", "cancelled"];
 
@@ -12,6 +12,7 @@ export class Cases {
   private kind = "";
   private page = 1;
   private total = 0;
+  private drawn = "";
   private readonly select: HTMLSelectElement;
   private readonly table = h("div", { class: "table-wrap" });
   private readonly count = h("p", { class: "quiet small", role: "status" });
@@ -45,6 +46,7 @@ export class Cases {
       this.after.disabled = found.page >= last;
       this.draw(found.cases);
     } catch (cause) {
+      this.drawn = "";
       replace(this.table, h("p", { class: "note note-problem" }, messageOf(cause)));
     }
   }
@@ -55,6 +57,9 @@ export class Cases {
   }
 
   private draw(cases: readonly CaseState[]): void {
+    const news = JSON.stringify([this.total, cases]);
+    if (news === this.drawn) return; // what is unfolded stays so
+    this.drawn = news;
     if (cases.length === 0) {
       replace(this.table, h("p", { class: "empty" }, this.total ? "There is nothing on this page." : "No case stands so."));
       return;
@@ -75,7 +80,7 @@ export class Cases {
 
 function row(one: CaseState): HTMLTableRowElement {
   const name = h("bdi", null, one.title || one.case_id);
-  const failed = one.failure_kind === null ? null : h("p", { class: "small job-failure" }, h("strong", null, one.failure_kind), ": ", h("bdi", null, one.failure_message ?? ""));
+  const failed = one.failure_kind === null ? null : h("div", { class: "small job-failure" }, h("strong", null, one.failure_kind), ": ", messageOfFailure(one.failure_message ?? ""));
   return h(
     "tr",
     null,
@@ -86,4 +91,11 @@ function row(one: CaseState): HTMLTableRowElement {
     h("td", { class: "number" }, span(one.seconds)),
     h("td", { class: "number" }, one.paid_usd ? money(one.paid_usd) : "–"),
   );
+}
+
+/** All of a message is there; a long one is folded, for the rows below it to stay in reach. */
+function messageOfFailure(message: string): HTMLElement[] {
+  const cut = beginning(message);
+  if (cut === null) return [h("bdi", null, message)];
+  return [h("bdi", null, cut), h("details", null, h("summary", null, `All ${count([...message].length)} characters`), h("bdi", null, message))];
 }

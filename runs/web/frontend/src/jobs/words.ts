@@ -24,3 +24,9 @@ export function count(n: number): string {
 export function rate(perSecond: number): string {
   return perSecond >= 1 ? `${perSecond.toFixed(1)} cases/s` : `${(60 * perSecond).toFixed(1)} cases/min`;
 }
+
+/** The beginning of a text that is too long for a row; null where it is not. */
+export function beginning(text: string, most = 300): string | null {
+  const letters = [...text];
+  return letters.length <= most ? null : `${letters.slice(0, most).join("")}…`;
+}
