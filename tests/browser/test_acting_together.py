@@ -109,6 +109,7 @@ def test_acts_wait_while_the_server_is_away_and_survive_a_reload(fresh_site: Sit
     page.keyboard.type("kept through it all")
     page.keyboard.press("Enter")
     page.locator("#review-bar").get_by_text(re.compile("2 changes not saved: the server cannot be reached")).wait_for()
+    page.locator("#toasts").get_by_text("Not saved yet: the server cannot be reached").wait_for()  # on a phone, too
     intercept(page, "**/review/acts", lambda route: route.abort())
     fresh_site.start(port)
     page.reload()

@@ -37,6 +37,9 @@ class ReviewSession implements Review {
   readonly drafts: Drafts;
   private readonly queue: ActQueue;
   private readonly listeners = new Set<() => void>();
+  /** How often in a row nothing could be saved: a server that is merely started anew is not told of. */
+  private failed = 0;
+  private outage: HTMLElement | null = null;
 
   constructor(
     private readonly place: string,
@@ -120,7 +123,17 @@ class ReviewSession implements Review {
   }
 
   private changed(): void {
+    this.tellOutage();
     for (const listener of [...this.listeners]) listener();
+  }
+
+  /** The bar tells of an outage, but may be out of sight: behind a sheet, above the window, under a drawing that fills it. */
+  private tellOutage(): void {
+    const how = this.queue.saving();
+    if (how.kind === "offline" && ++this.failed === 2) this.outage = toast(`Not saved yet: ${how.why}. What you did is kept here, and tried again.`, "problem");
+    if (how.kind !== "saved" && how.kind !== "refused") return;
+    this.failed = 0;
+    this.outage?.remove();
   }
 
   /** Whether somebody else went on with this review; what they did is told. */
