@@ -23,6 +23,14 @@ WATCH = """
 document.addEventListener('securitypolicyviolation', event => {
   console.error('content security policy: ' + event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sample);
 });
+window.__told = [];  // every message that the page has shown for some seconds
+document.addEventListener('DOMContentLoaded', () => {
+  const place = document.getElementById('toasts');
+  if (place === null) return;
+  const tell = all => { for (const one of all) window.__told.push(one.textContent); };
+  tell(place.childNodes);
+  new MutationObserver(changes => { for (const change of changes) tell(change.addedNodes); }).observe(place, {childList: true});
+});
 """
 
 
@@ -78,6 +86,14 @@ def try_now(page: Any) -> None:
         with contextlib.suppress(TookTooLong):
             button.click(timeout=2000)
             return
+
+
+def told(page: Any, words: str) -> None:
+    """Wait until the page has shown a message with these words since it was loaded.
+
+    A message goes by itself after some seconds, which on a busy machine may be before anybody looks.
+    """
+    page.wait_for_function("words => window.__told.some(one => one.includes(words))", arg=words)
 
 
 def wait_until(page: Any, condition: Callable[[], bool], patience: float = 90.0) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.browser.chromium import intercept
+from tests.browser.chromium import intercept, told
 from tests.browser.scenes import Scene
 
 S2, TOKEN, FEATURE = "/reports/{case}#supernode:s2", "/reports/{case}#node:0_86_7", "/reports/{case}#feature:2/55"
@@ -89,7 +89,7 @@ def _told(key: str, says: str) -> Prepare:
 
     def prepare(page: Any) -> None:
         page.keyboard.press(key)
-        page.locator("#toasts").get_by_text(says).wait_for()
+        told(page, says)
 
     return prepare
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import intercept, try_now
+from tests.browser.chromium import intercept, told, try_now
 from tests.browser.conftest import OpenWindow, Team
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import Site
@@ -77,7 +77,7 @@ def test_an_undo_does_not_take_back_what_somebody_else_did(fresh_site: Site, ope
     page.keyboard.press("u")
     dialog = page.get_by_role("dialog", name="You changed this review in another window")
     dialog.get_by_role("button", name="Keep those, do these on top").click()
-    page.locator("#toasts").get_by_text("would have taken back the other person's change").wait_for()
+    told(page, "would have taken back the other person's change")
     state = look(fresh_site)
     assert state["version"] == 2 and state["supernodes"][1]["label"] == "the state of Texas"
 
@@ -89,7 +89,7 @@ def test_what_others_do_is_seen_without_a_reload(fresh_site: Site, open_window: 
     inspector.get_by_role("button", name=re.compile("^Comment")).click()
     inspector.get_by_label(re.compile("^Comment on")).fill("half a sen")
     elsewhere(fresh_site, RENAME)
-    page.locator("#toasts").get_by_text("your view is up to date").wait_for()
+    told(page, "your view is up to date")
     saved(page, 1)
     page.locator('[data-target="supernode:s2"] text.label', has_text="the state of").wait_for()
     assert inspector.get_by_label(re.compile("^Comment on")).input_value() == "half a sen", "typing goes on undisturbed"
@@ -109,7 +109,7 @@ def test_acts_wait_while_the_server_is_away_and_survive_a_reload(fresh_site: Sit
     page.keyboard.type("kept through it all")
     page.keyboard.press("Enter")
     page.locator("#review-bar").get_by_text(re.compile("2 changes not saved: the server cannot be reached")).wait_for()
-    page.locator("#toasts").get_by_text("Not saved yet: the server cannot be reached").wait_for()  # on a phone, too
+    told(page, "Not saved yet: the server cannot be reached")  # on a phone, too
     intercept(page, "**/review/acts", lambda route: route.abort())
     fresh_site.start(port)
     page.reload()

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tests.browser.axe import axe_source, violations
-from tests.browser.chromium import intercept, try_now
+from tests.browser.chromium import intercept, told, try_now
 from tests.browser.conftest import OpenWindow, Team
 from tests.browser.reviewer import Reviewer
 from tests.browser.test_acting import look, opened, saved
@@ -49,7 +49,7 @@ def test_what_waits_is_saved_under_nobody_elses_name(team: Team, open_window: Op
     try_now(page)
     bar.get_by_text("rolf is logged in in this browser now").wait_for()
     page.reload()  # rolf, in the tab where it waits
-    page.locator("#toasts").get_by_text("rosa has changes in this tab that are not saved").wait_for()
+    told(page, "rosa has changes in this tab that are not saved")
     page.locator("#report[data-ready]").wait_for()
     page.keyboard.press("c")
     assert page.locator("#inspector").get_by_label(re.compile("^Comment on")).input_value() == ""
@@ -75,7 +75,7 @@ def test_a_change_behind_an_open_field_is_a_conflict(fresh_site: Any, open_windo
     page.keyboard.press("e")
     page.keyboard.type("words of mine")
     elsewhere(fresh_site, RENAME)
-    page.locator("#toasts").get_by_text("your view is up to date").wait_for()
+    told(page, "your view is up to date")
     assert not violations(page, axe_source), "a message is for everyone"
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="You changed this review in another window")
