@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import intercept, wait_until
+from tests.browser.chromium import intercept, told, wait_until
 from tests.browser.conftest import OpenWindow
 from tests.browser.site import Site
 from tests.browser.test_acting import look, opened, saved
@@ -77,6 +77,7 @@ def test_what_is_typed_before_a_feature_is_read_is_its_label(fresh_site: Site, o
     waiting: list[Any] = []
     intercept(page, "**/features/2/55", lambda route: waiting.append(route), times=1)
     page.evaluate("location.hash = 'feature:2/55'")
+    page.locator("#inspector.is-open").wait_for()  # the page hears of a new address a moment later
     page.keyboard.press("e")
     page.keyboard.type("a ear")
     field = page.locator("#inspector").get_by_label(re.compile("^Label of"))
@@ -100,8 +101,25 @@ def test_what_has_no_label_gets_no_field(demo_site: Site, open_window: OpenWindo
     page.goto(f"/reports/{demo_site.cases()[0]['case_id']}#claim:c1")
     page.locator("#report[data-ready]").wait_for()
     page.keyboard.press("e")
-    page.locator("#toasts").get_by_text("This has no label to edit.").wait_for()
+    told(page, "This has no label to edit.")
     page.keyboard.press("Escape")
     page.keyboard.press("e")
-    page.locator("#toasts").get_by_text("Select something first").wait_for()
+    told(page, "Select something first")
     assert page.locator("#inspector").get_by_role("textbox").count() == 0
+
+
+def test_a_field_that_is_opened_while_a_dialog_goes_keeps_the_focus(fresh_site: Site, open_window: OpenWindow) -> None:
+    _, page = opened(fresh_site, open_window)
+    page.keyboard.press("s")
+    page.keyboard.press("H")
+    page.get_by_role("dialog", name="History of this review").wait_for()
+    # a dialog tells that it is closed a moment later, and a busy page hears of a quick key before that
+    page.evaluate(
+        """() => {
+          document.querySelector('dialog[open]').close();
+          document.dispatchEvent(new KeyboardEvent('keydown', {key: 'c'}));
+        }"""
+    )
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.keyboard.type("a r e c m")
+    assert page.locator("#inspector").get_by_label(re.compile("^Comment on")).input_value() == "a r e c m"

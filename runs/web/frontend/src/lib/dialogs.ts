@@ -31,7 +31,9 @@ export function openDialog(title: string, content: Children, options: { wide?: b
   );
   element.addEventListener("close", () => {
     element.remove();
-    if (before instanceof HTMLElement && before.isConnected) before.focus();
+    // this event comes a moment after the dialog is gone: a field that a quick key has opened by then keeps the focus
+    const free = document.activeElement === null || document.activeElement === document.body;
+    if (free && before instanceof HTMLElement && before.isConnected) before.focus();
     options.whenClosed?.();
   });
   element.addEventListener("click", (event) => {
