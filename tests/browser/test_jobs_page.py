@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.browser.chromium import Window
+from tests.browser.chromium import Window, intercept
 from tests.browser.conftest import Team
 from tests.browser.site import PATIENCE, TRACESCRIBE, Site
 
@@ -48,6 +50,13 @@ def work_on(site: Site, job: str) -> subprocess.Popen[bytes]:
         )
 
 
+def done_cases(site: Site, job: str) -> int:
+    """How many cases are done in the store."""
+    answer = httpx.get(f"{site.address}/api/jobs/{job}/cases", params={"status": "done"}, timeout=PATIENCE)
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["total"])
+
+
 def finished(page: Any) -> int:
     """How many cases the page says are finished."""
     found = re.search(r"([\d,]+) of [\d,]+ cases finished", page.locator("#job-now").inner_text())
@@ -77,8 +86,10 @@ def test_a_job_is_watched_through_kills_to_its_end(watched: tuple[Site, str], op
     def told() -> str:
         return f"{now.inner_text()} {(site.folder / 'work.txt').read_text(errors='replace')}"
 
-    # workers come, cases finish, and the page tells without being asked
+    # workers come, cases finish, and the page tells without being asked; they are held there, lest they be done too soon
     working = work_on(site, job)
+    wait_for(lambda: done_cases(site, job) >= 2, told)
+    os.killpg(working.pid, signal.SIGSTOP)
     wait_for(lambda: finished(page) >= 2, told)
     assert now.locator(".job-status").inner_text() == "running"
 
@@ -101,15 +112,41 @@ def test_a_job_is_watched_through_kills_to_its_end(watched: tuple[Site, str], op
     page.locator("#job-sums").get_by_text("Claims:").wait_for()
     wait_for(lambda: page.locator("#job-link").inner_text() == "", told)
 
-    # when they finished: read off the plot, and the same in a table
-    told_by_table = page.locator("#job-rate tbody td").all_text_contents()
-    assert sum(int(n) for n in told_by_table) == 16
+    # when they finished: in a table, and the same read off the plot. Figures, sums and cases are asked for once more at the
+    # end, and each is there when it is there
+    told_by_table = page.locator("#job-rate tbody td")
+    wait_for(lambda: sum(int(n) for n in told_by_table.all_text_contents()) == 16, told)
     page.locator("#job-rate .u-over").hover()
     wait_for(lambda: " from " in page.locator(".job-rate-read").inner_text(), told)
 
     # a finished case leads to its report
-    page.locator("#job-cases tbody a").first.click()
+    reports = page.locator("#job-cases tbody a")
+    wait_for(lambda: reports.count() == 16, told)
+    reports.first.click()
     page.locator("#report[data-ready]").wait_for()
+
+
+def test_a_job_that_ends_after_its_last_case_is_told_to_its_end(demo_site: Site, open_window: OpenWindow) -> None:
+    page = open_window(demo_site).page
+    job = demo_site.cases()[0]["job_id"]
+    over = page.request.get(f"/api/jobs/{job}").json()
+    # every case is finished, and the job is not over yet
+    running = {**over, "over": False, "job": {**over["job"], "status": "running"}}
+    sums = page.request.get(f"/api/jobs/{job}/summary").json()
+    asked: list[Any] = []
+
+    def sum_up(route: Any) -> None:
+        asked.append(route)
+        route.fulfill(json={**sums, "final": len(asked) > 1})
+
+    told = "".join(f"event: progress\ndata: {json.dumps(state)}\n\n" for state in (running, over))
+    told += "event: end\ndata: {}\n\n"
+    intercept(page, "**/events", lambda route: route.fulfill(body=told, content_type="text/event-stream"))
+    intercept(page, "**/summary", sum_up)
+    page.goto(f"/jobs/{job}")
+    page.locator("#job-sums").get_by_text("15 supported").wait_for()
+    page.locator("#job-sums").get_by_text("Cases are still missing").wait_for(state="detached")
+    assert len(asked) == 2
 
 
 def test_a_stopping_server_does_not_wait_for_open_streams(watched: tuple[Site, str], open_window: OpenWindow) -> None:

@@ -13,6 +13,7 @@ export class Cases {
   private page = 1;
   private total = 0;
   private drawn = "";
+  private asked = 0;
   private readonly select: HTMLSelectElement;
   private readonly table = h("div", { class: "table-wrap" });
   private readonly count = h("p", { class: "quiet small", role: "status" });
@@ -37,8 +38,10 @@ export class Cases {
   }
 
   async load(): Promise<void> {
+    const own = ++this.asked;
     try {
       const found = await getJson<CasePage>(withQuery(`/api/jobs/${this.jobId}/cases`, { status: this.status, kind: this.kind, page: this.page }));
+      if (own !== this.asked) return; // another filter or page was chosen meanwhile
       this.total = found.total;
       const last = Math.max(1, Math.ceil(found.total / found.per_page));
       this.count.textContent = `${count(found.total)} ${found.total === 1 ? "case" : "cases"}${this.kind ? ` of kind ${this.kind}` : ""}, page ${found.page} of ${count(last)}`;
@@ -46,6 +49,7 @@ export class Cases {
       this.after.disabled = found.page >= last;
       this.draw(found.cases);
     } catch (cause) {
+      if (own !== this.asked) return;
       this.drawn = "";
       replace(this.table, h("p", { class: "note note-problem" }, messageOf(cause)));
     }

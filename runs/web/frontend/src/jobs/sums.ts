@@ -10,12 +10,15 @@ export const SUMMED_AT_ONCE = 2_000;
 
 /** A button that sums up, or the sums where the job is small. */
 export function mountSums(root: HTMLElement, jobId: string, cases: number): { refresh: () => void } {
+  let asked = 0;
   const load = async (): Promise<void> => {
+    const own = ++asked;
     if (!root.hasChildNodes()) replace(root, h("p", { class: "quiet", role: "status" }, "Summing up…"));
     try {
-      draw(root, await getJson<JobSums>(`/api/jobs/${jobId}/summary`));
+      const sums = await getJson<JobSums>(`/api/jobs/${jobId}/summary`);
+      if (own === asked) draw(root, sums); // else it is of earlier than what is on its way
     } catch (cause) {
-      replace(root, h("p", { class: "note note-problem" }, messageOf(cause)));
+      if (own === asked) replace(root, h("p", { class: "note note-problem" }, messageOf(cause)));
     }
   };
   if (cases <= SUMMED_AT_ONCE) {

@@ -24,12 +24,15 @@ const cases = mayOpen ? new Cases(byId("job-cases"), jobId) : null;
 const ratePlot = new RatePlot(byId("job-rate"));
 let sums: { refresh: () => void } | null = null;
 let finished = -1;
+let over = false;
 let drawnAt = 0;
+let asked = 0;
 
 async function drawRateNow(): Promise<void> {
   drawnAt = Date.now();
+  const own = ++asked;
   const found = await getJson<RateOverTime>(`/api/jobs/${jobId}/rate`).catch(() => null);
-  if (!found) return;
+  if (!found || own !== asked) return; // an answer that was overtaken is of earlier
   const section = byId("job-rate-section");
   section.hidden = found.finished.filter((n) => n > 0).length < 2 || !ratePlot.show(found);
 }
@@ -37,7 +40,10 @@ async function drawRateNow(): Promise<void> {
 function show(state: JobState): void {
   drawProgress(now, state, mayOpen);
   if (sums === null) sums = mountSums(byId("job-sums"), jobId, state.job.n_cases);
-  if (state.job.finished === finished) return;
+  // the job ends a moment after its last case: that moment is news too, for until then all figures were of the moment
+  const ended = state.over && !over;
+  over = state.over;
+  if (state.job.finished === finished && !ended) return;
   const first = finished < 0;
   finished = state.job.finished;
   if (first || state.over || Date.now() - drawnAt > RATE_MS) void drawRateNow();
