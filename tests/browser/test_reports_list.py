@@ -44,8 +44,8 @@ def test_typing_narrows_the_list_without_leaving_the_page(site: Site, open_windo
     page.evaluate("window.stays = true")
     page.keyboard.press("/")
     page.keyboard.type("dallas nowhere")
+    page.wait_for_url("**/reports?q=dallas+nowhere")  # who types slowly gets results for a part of it first
     page.get_by_role("heading", name="No report fits").wait_for()
-    assert page.url.endswith("?q=dallas+nowhere")
     assert page.evaluate("document.activeElement.id") == "q", "typing goes on where it was"
     page.get_by_role("link", name="Show all reports").click()
     page.get_by_text("1–2 of 2 reports").wait_for()
@@ -54,6 +54,29 @@ def test_typing_narrows_the_list_without_leaving_the_page(site: Site, open_windo
     page.go_back()
     page.get_by_role("heading", name="No report fits").wait_for()
     assert page.get_by_label("Search", exact=True).input_value() == "dallas nowhere"
+
+
+def test_enter_right_after_typing_brings_the_results_once(site: Site, open_window: OpenWindow) -> None:
+    page = open_window(site).page
+    page.clock.install()
+    page.goto("/reports")
+    page.evaluate(
+        """() => {
+          const own = window.fetch;
+          window.fetched = [];
+          window.fetch = (address, ...more) => { window.fetched.push(address); return own(address, ...more); };
+        }"""
+    )
+    page.keyboard.press("/")
+    page.keyboard.type("dallas")
+    page.keyboard.press("Enter")
+    page.locator("#results:not([aria-busy])").wait_for()
+    page.evaluate("document.querySelector('.report-link').focus()")
+    page.clock.run_for(2_000)  # longer than it waits for the next letter
+    assert page.evaluate("window.fetched") == ["/reports?q=dallas"]
+    page.evaluate("document.getElementById('filters').requestSubmit()")
+    page.locator("#results:not([aria-busy])").wait_for()
+    assert page.evaluate("document.activeElement.className") == "report-link", "the row that has the focus keeps it"
 
 
 def test_filters_and_orders_are_in_the_address(site: Site, open_window: OpenWindow) -> None:

@@ -27,6 +27,7 @@ def test_from_the_demo_to_gold(fresh_site: Site, second_folder: Path, open_windo
     page.goto("/")
     page.get_by_label("Search").first.fill("Dallas capital")
     page.get_by_role("button", name="Search").click()
+    page.locator("#results:not([aria-busy])").wait_for()  # rows that give way to new ones cannot be clicked
     page.get_by_role("link", name=PROMPT).first.click()
     page.wait_for_url(f"**/reports/{case}*")
     page.locator("#report[data-ready]").wait_for()
@@ -49,6 +50,7 @@ def test_from_the_demo_to_gold(fresh_site: Site, second_folder: Path, open_windo
 
     # a live ablation
     page.goto(f"/reports/{case}#supernode:s2")
+    inspector.locator(".kicker", has_text="Supernode").wait_for()
     live = page.locator("#live")
     live.get_by_label("switch off (ablate)").check()
     live.get_by_role("button", name="Run").click()

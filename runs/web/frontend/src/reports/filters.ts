@@ -1,7 +1,7 @@
 // Search and filters without leaving the page: the server's own page is fetched, and its results put in place.
 
 import { announce, toast } from "../lib/announce";
-import { byId, debounced } from "../lib/dom";
+import { byId } from "../lib/dom";
 import { registerKey } from "../lib/keys";
 
 const TYPING_MS = 250;
@@ -9,6 +9,7 @@ const TYPING_MS = 250;
 const RENEWED = ["results", "filter-model", "filter-agent", "filter-verdict", "filter-status"];
 
 let asked: AbortController | null = null;
+let typing: ReturnType<typeof setTimeout> | undefined;
 let shown = typeof location === "undefined" ? "" : location.pathname + location.search;
 
 /** The list's address for what stands in the form, without empty fields. */
@@ -25,6 +26,7 @@ export function addressOf(form: HTMLFormElement): string {
 /** Fetch a page of the list and show its results here. */
 export async function showResults(address: string, entry: "push" | "replace" | "none"): Promise<void> {
   asked?.abort();
+  clearTimeout(typing); // Enter, a link or another filter was quicker: results that come twice take rows away from under a pointer
   const own = (asked = new AbortController());
   byId("results").setAttribute("aria-busy", "true");
   let fresh: Document;
@@ -45,12 +47,14 @@ export async function showResults(address: string, entry: "push" | "replace" | "
   if (entry === "push") history.pushState(null, "", address);
   if (entry === "replace") history.replaceState(null, "", address);
   const focused = document.activeElement?.id;
+  const link = document.activeElement?.closest("#results") ? document.activeElement.getAttribute("href") : null;
   for (const id of RENEWED) {
     const now = document.getElementById(id);
     const next = fresh.getElementById(id);
     if (now && next) now.replaceWith(document.adoptNode(next));
   }
   if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus();
+  if (link !== null) document.querySelector<HTMLElement>(`#results a[href="${CSS.escape(link)}"]`)?.focus({ preventScroll: true });
   const total = Number(byId("results").dataset.total);
   announce(total === 1 ? "1 report" : `${total} reports`);
   document.dispatchEvent(new Event("results"));
@@ -95,7 +99,10 @@ export function mountFilters(): void {
   fold();
   wide.addEventListener("change", fold);
 
-  const soon = debounced(() => void showResults(addressOf(form), "replace"), TYPING_MS);
+  const soon = (): void => {
+    clearTimeout(typing);
+    typing = setTimeout(() => void showResults(addressOf(form), "replace"), TYPING_MS);
+  };
   form.addEventListener("input", (event) => {
     if (event.target instanceof HTMLInputElement) soon();
   });
