@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tests.browser.chromium import intercept, told
+from tests.browser.chromium import intercept, stand_still, told
 from tests.browser.scenes import Scene
 
 S2, TOKEN, FEATURE = "/reports/{case}#supernode:s2", "/reports/{case}#node:0_86_7", "/reports/{case}#feature:2/55"
@@ -96,6 +96,7 @@ def _told(key: str, says: str) -> Prepare:
 
 def _merging(page: Any) -> None:
     """One box dragged onto another."""
+    stand_still(page)
     drawing = page.locator("#circuit-supernodes .drawing")
     boxes = [drawing.locator(f'.box[data-target="supernode:{one}"]').bounding_box() for one in ("s3", "s2")]
     page.mouse.move(boxes[0]["x"] + 30, boxes[0]["y"] + 10)

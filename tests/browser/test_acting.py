@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import axe_source, violations
+from tests.browser.chromium import stand_still
 from tests.browser.conftest import OpenWindow
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import Site
@@ -47,6 +48,7 @@ def groups(state: dict[str, Any]) -> dict[str, list[str]]:
 
 def drag(page: Any, source: str, target: str | tuple[float, float]) -> None:
     """Take one thing of the drawing and let go of it over another, or at a place in the drawing."""
+    stand_still(page)  # what is measured here must still be there when the pointer comes
     circuit = page.locator("#circuit-supernodes .drawing")
     start = circuit.locator(source).bounding_box()
     if isinstance(target, str):
@@ -104,13 +106,16 @@ def test_features_and_supernodes_are_dragged_where_they_belong(fresh_site: Site,
     assert groups(look(fresh_site)) == {"s1": [austin], "s2": [texas, capital]}
 
     # where a box stands is this viewer's affair, and no act
+    stand_still(page)
     place = page.locator('.box[data-target="supernode:s1"]').bounding_box()
     drag(page, '[data-target="supernode:s1"]', (300, 100))
+    stand_still(page)
     moved = page.locator('.box[data-target="supernode:s1"]').bounding_box()
     assert abs(moved["x"] - place["x"]) > 50
     page.reload()
-    page.locator("#circuit-supernodes .drawing").wait_for()
+    page.locator("#report[data-ready]").wait_for()
     page.keyboard.press("v")
+    stand_still(page)
     again = page.locator('.box[data-target="supernode:s1"]').bounding_box()
     assert abs(again["x"] - moved["x"]) < 30
     assert look(fresh_site)["version"] == 7
@@ -171,7 +176,7 @@ def test_every_correction_from_the_keyboard(fresh_site: Site, open_window: OpenW
 
     press("Escape")
     press("n")
-    assert page.url.endswith("#supernode:s1")
+    page.wait_for_url("**#supernode:s1")
     press("H")
     history = page.get_by_role("dialog", name="History of this review")
     assert history.locator("li").count() == 16

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import axe_source, violations
-from tests.browser.chromium import intercept
+from tests.browser.chromium import intercept, told
 from tests.browser.conftest import OpenWindow
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import PATIENCE, Site
@@ -39,9 +39,10 @@ def large_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def graph_of(page: Any, view: str = "?view=graph", extra: str = "") -> Any:
-    """Open the first report's graph; its canvas, once every edge is drawn."""
+    """Open the first report's graph; its canvas, once every edge is drawn and nothing else comes that could move it."""
     case = page.request.get("/api/reports").json()["reports"][0]["case_id"]
     page.goto(f"/reports/{case}{view}{extra}")
+    page.locator("#report[data-ready]").wait_for()
     canvas = page.locator(CANVAS)
     canvas.wait_for()
     settle(canvas)
@@ -178,14 +179,13 @@ def test_pinned_nodes_stand_alone_and_outlive_a_reload(demo_site: Site, open_win
     assert page.url.endswith("#node:2_55_8"), "pinning selects nothing else"
     canvas.focus()
     page.keyboard.press("[")
-    strongest = selected(canvas)
-    assert strongest == "0_86_7", "the strongest edge into it"
+    assert selected(canvas, "0_86_7") == "0_86_7", "the strongest edge into it"
     page.keyboard.press("p")
     page.get_by_role("button", name="Pinned only (2)").click()
     settle(canvas)
     assert (canvas.get_attribute("data-nodes"), canvas.get_attribute("data-edges")) == ("2", "1")
     page.reload()
-    canvas.wait_for()
+    page.locator("#report[data-ready]").wait_for()
     settle(canvas)
     page.get_by_role("button", name="Pinned only (2)").wait_for()
     page.get_by_role("button", name="Unpin all").click()
@@ -261,9 +261,10 @@ def test_a_change_behind_the_dialog_of_a_supernode_is_a_conflict(
     assert not violations(page, axe_source)
     with Reviewer(fresh_site.address, case) as elsewhere:
         elsewhere.act({"kind": "rename supernode", "supernode": "s2", "text": "the state of Texas"})
-        page.locator("#toasts").get_by_text("your view is up to date").wait_for()
+        told(page, "your view is up to date")
         page.get_by_role("button", name="Make it").click()
         page.get_by_role("dialog").get_by_role("button", name="Keep those, drop these").click()
+        page.get_by_role("dialog").wait_for(state="detached")
         assert elsewhere.look()["version"] == 1, "made only by who has seen what was changed"
     page.get_by_role("button", name="Make a supernode…").click()
     assert page.get_by_role("dialog").get_by_role("textbox").input_value() == "what leads to Austin"

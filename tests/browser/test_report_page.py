@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.chromium import stand_still
 from tests.browser.conftest import OpenWindow
 from tests.browser.reviewer import Reviewer
 from tests.browser.site import Site
@@ -66,7 +67,7 @@ def test_edges_are_walked_and_walked_back(page: Any) -> None:
 def test_a_sentence_lights_up_what_it_speaks_of(page: Any) -> None:
     sentence = page.locator("#story li[data-about='supernode:s1']").first
     sentence.locator(".sentence-text").first.hover()
-    assert page.locator("#circuit [data-target='supernode:s1'].is-about").count() >= 1
+    page.locator("#circuit [data-target='supernode:s1'].is-about").first.wait_for()
     assert page.locator("#circuit [data-target='supernode:s2'].is-about").count() == 0
     sentence.locator(".chip").first.click()
     page.locator("article.claim.is-selected").wait_for()
@@ -89,6 +90,7 @@ def test_claims_are_filtered_and_found_again_by_a_link(page: Any) -> None:
     assert shown.count() == 1
     page.locator("#story .chip", has_text=re.compile("c12")).first.click()
     page.locator("article.claim.is-selected", has_text="c12").wait_for()
+    page.locator("#filter-count").get_by_text(f"{every} claims", exact=True).wait_for()
     assert shown.count() == every
 
 
@@ -179,8 +181,10 @@ def test_a_new_label_is_told_in_the_head_and_a_long_one_leaves_room(fresh_site: 
     title = page.locator("#inspector h2")
     for width in (390, 1280):
         page.set_viewport_size({"width": width, "height": 844})
+        stand_still(page)
         few = title.bounding_box()["height"]
         more = page.locator("#inspector").get_by_role("button", name="More")
+        more.wait_for()  # another width, other lines
         page.keyboard.press("i")  # to the title
         while more.evaluate("one => one !== document.activeElement"):
             assert page.evaluate("document.activeElement.closest('#inspector') !== null")
