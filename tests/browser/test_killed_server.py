@@ -44,7 +44,8 @@ class _Sender(threading.Thread):
                     self._reviewer.version = answer.json()["version"]
                     self._reviewer.review_id = answer.json()["review_id"]
                     break
-                if answer.status_code == 429:
+                # too many, or the store is locked for longer than the server waits
+                if answer.status_code in (429, 503):
                     time.sleep(float(answer.headers.get("retry-after", "1")))
                     continue
                 assert answer.status_code == 409, (answer.status_code, answer.text)
