@@ -91,6 +91,9 @@ def test_nothing_moves_for_who_asks_for_that(demo_site: Site, open_window: OpenW
     page = window.page
     page.goto(f"/reports/{demo_site.cases()[0]['case_id']}#claim:c1", wait_until="networkidle")
     page.keyboard.press("?")
+    page.get_by_role("dialog").wait_for()
+    # what takes a hundredth of a millisecond takes until the next frame
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
     moving = page.evaluate(
         """() => [...document.querySelectorAll('*')].filter(element => {
           const style = getComputedStyle(element);

@@ -190,11 +190,20 @@ def children_of(site: Site) -> list[int]:
     return found
 
 
+def goes_on(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # it may go between any two looks
+        return False
+    return state != "Z"
+
+
 def wait_until_gone(pid: int) -> None:
     """Wait until a process has ended."""
     import time
 
     end = time.monotonic() + PATIENCE
-    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+    while goes_on(pid):
         assert time.monotonic() < end, f"process {pid} goes on"
         time.sleep(0.1)
