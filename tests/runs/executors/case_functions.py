@@ -38,6 +38,25 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class HeldBack:
+    """As `Repeat`, but not before a file `go` lies in a folder: what a test does meanwhile meets cases that are worked on,
+    however slow or quick the machine is. Cases whose prompt begins with `free` are not held back.
+
+    Attributes:
+        folder: a text, so that what this prints as makes it again in another process.
+    """
+
+    folder: str
+
+    def __call__(self, lease: CaseLease, store: Store, still_ours: Callable[[], bool]) -> CaseOutcome:
+        while not (lease.case.prompt or "").startswith("free") and not Path(self.folder, "go").exists():
+            time.sleep(0.02)
+            if not still_ours():
+                raise LeaseLostError("not ours")
+        return Repeat()(lease, store, still_ours)
+
+
+@dataclass(frozen=True)
 class Nothing:
     """Does nothing at all."""
 

@@ -8,29 +8,32 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from tests.runs.executors.case_functions import JumpingClock, Mishap, Repeat
+from tests.runs.executors.case_functions import HeldBack, JumpingClock, Mishap, Repeat
 from tests.runs.executors.small_jobs import put_job
 from tests.runs.executors.test_leases import job_status, rows
+from tests.runs.stopping import stop_between_transactions
 from tracescribe.runs.executors import leases, local
+from tracescribe.runs.executors.contract import CaseFunction
 from tracescribe.runs.executors.local_run import run_locally
 from tracescribe.runs.executors.local_worker import WorkerOrders
 from tracescribe.runs.executors.process_identity import identify
 from tracescribe.runs.executors.worker_process import WorkerProcess
 from tracescribe.runs.store.database import Store, StoreAddress
 from tracescribe.runs.store.errors import StoreFullError
-from tracescribe.runs.store.tables import artefact_uses, audit_entries, jobs, workers
+from tracescribe.runs.store.tables import artefact_uses, audit_entries, cases, jobs, workers
 from tracescribe.tracer.errors import UnknownIdError
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 300.0
-"""Seconds that a test waits for what must happen."""
+PATIENCE = 900.0
+"""Seconds after which what must happen is given up; no test passes or fails by how fast it comes."""
 
 
 def wait_until(true: Callable[[], Any]) -> Any:
@@ -56,8 +59,10 @@ def gone_from(store: Store, pid: int) -> Callable[[], bool]:
 
 def holders(store: Store) -> dict[str, int]:
     """Process ids of the workers of running cases."""
-    pids = store.read(lambda connection: dict(connection.execute(select(workers.c.worker_id, workers.c.pid)).all()))
-    return {key: pids[row.worker_id] for key, row in rows(store).items() if row.status == "running"}
+    # one look at both: between two, a worker may come and begin a case
+    query = select(cases.c.case_id, workers.c.pid).join(workers, workers.c.worker_id == cases.c.worker_id)
+    query = query.where(cases.c.status == "running").order_by(cases.c.position)
+    return dict(store.read(lambda connection: connection.execute(query).all()))
 
 
 def assert_all_done_once(store: Store, n_cases: int) -> None:
@@ -84,7 +89,7 @@ def test_two_workers_do_a_job(any_address: StoreAddress, any_store: Store) -> No
 
 
 def test_mishaps_harm_their_own_case_alone(address: StoreAddress, store: Store, tmp_path: Path) -> None:
-    put_job(store, "job", ["good", "die once", "hang", "raise", "die", "fine"], kill_after=1.0, max_crashes=2)
+    put_job(store, "job", ["good", "die once", "hang", "raise", "die", "fine"], kill_after=5.0, max_crashes=2)
     assert run_locally(address, "job", Mishap(tmp_path), workers=2).status == "done"
     told = {row.title: (row.status, row.failure_kind, row.attempt, row.crashes) for row in rows(store).values()}
     assert told == {
@@ -163,84 +168,107 @@ def _told(address: StoreAddress) -> str:
     return f"StoreAddress({address.url!r}, {address.artefacts!r}, Path({str(address.scratch)!r}))"
 
 
-def start_run(address: StoreAddress, seconds: float) -> subprocess.Popen[bytes]:
-    """A supervisor in a process of its own."""
-    code = (
-        "import sys; from pathlib import Path; from tests.runs.executors.case_functions import Repeat; "
+@contextmanager
+def process_of(code: str, heard: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own that knows case functions, supervisors and workers; it is ended with the block.
+
+    Args:
+        heard: where what it prints goes to.
+    """
+    imports = (
+        "from pathlib import Path; from tests.runs.executors.case_functions import HeldBack, Repeat; "
         "from tracescribe.runs.executors.local_run import run_locally; "
+        "from tracescribe.runs.executors.worker import work_on_job; "
         "from tracescribe.runs.store.database import StoreAddress; "
-        f"run_locally({_told(address)}, 'job', Repeat({seconds}), workers=2)"
     )
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-c", imports + code], cwd=ROOT, stdout=heard)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def start_run(address: StoreAddress, function: CaseFunction) -> Iterator[subprocess.Popen[bytes]]:
+    """A supervisor in a process of its own."""
+    with process_of(f"run_locally({_told(address)}, 'job', {function!r}, workers=2)") as process:
+        yield process
+
+
+def go(folder: Path) -> None:
+    """Let the cases go on that are held back."""
+    (folder / "go").touch()
 
 
 @pytest.mark.batch
-def test_killed_workers_and_supervisors_lose_nothing(any_address: StoreAddress, any_store: Store) -> None:
-    put_job(any_store, "job", [f"case {number}" for number in range(8)], max_crashes=100)
-    run = start_run(any_address, 0.3)
-    for _ in range(2):
-        pid = wait_until(lambda: next(iter(holders(any_store).values()), None))
-        os.kill(pid, signal.SIGKILL)
-        wait_until(gone_from(any_store, pid))
-    wait_until(lambda: holders(any_store))
-    left = [identify(pid) for pid in workers_alive(any_store)]
-    run.kill()
-    run.wait()
+def test_killed_workers_and_supervisors_lose_nothing(
+    any_address: StoreAddress, any_store: Store, tmp_path: Path
+) -> None:
+    """Two cases end before all that is killed, the others do not end before the supervisor is."""
+    prompts = [f"free {number}" for number in range(2)] + [f"case {number}" for number in range(6)]
+    put_job(any_store, "job", prompts, max_crashes=100)
+    with start_run(any_address, HeldBack(str(tmp_path))) as run:
+        for _ in range(2):
+            pid = wait_until(lambda: next(iter(holders(any_store).values()), None))
+            os.kill(pid, signal.SIGKILL)
+            wait_until(gone_from(any_store, pid))
+        wait_until(lambda: len(holders(any_store)) == 2)
+        left = [identify(pid) for pid in workers_alive(any_store)]
+        run.kill()
+        run.wait()
     wait_until(lambda: all(process.is_gone() for process in left))  # they end with their parent
-    assert 2 <= sum(row.crashes for row in rows(any_store).values())
-    before = sum(row.crashes for row in rows(any_store).values())
+    assert sum(row.crashes for row in rows(any_store).values()) == 2
     assert run_locally(any_address, "job", Repeat(), workers=2).status == "done"
-    assert sum(row.crashes for row in rows(any_store).values()) == before  # the supervisor's death blames no case
+    # the supervisor's death blames no case
+    assert sum(row.crashes for row in rows(any_store).values()) == 2
     assert_all_done_once(any_store, 8)
 
 
-def start_worker(address: StoreAddress, seconds: float) -> subprocess.Popen[bytes]:
+@contextmanager
+def start_worker(address: StoreAddress, function: CaseFunction) -> Iterator[subprocess.Popen[bytes]]:
     """A worker without a supervisor, in a process of its own; it prints why it ended."""
-    code = (
-        "from pathlib import Path; from tests.runs.executors.case_functions import Repeat; "
-        "from tracescribe.runs.executors.worker import work_on_job; "
-        "from tracescribe.runs.store.database import StoreAddress; "
-        f"print(work_on_job({_told(address)}, 'job', Repeat({seconds})).reason)"
-    )
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    with process_of(f"print(work_on_job({_told(address)}, 'job', {function!r}).reason)", subprocess.PIPE) as process:
+        yield process
 
 
 @pytest.mark.batch
-def test_a_stopped_worker_that_wakes_up_late_cannot_finish(address: StoreAddress, store: Store) -> None:
+def test_a_stopped_worker_that_wakes_up_late_cannot_finish(address: StoreAddress, store: Store, tmp_path: Path) -> None:
     """Its case was given to another; what it does afterwards does not count, and it ends."""
     put_job(store, "job", ["case 0"])
-    late, other = start_worker(address, 0.5), None
-    try:
+    held = HeldBack(str(tmp_path))
+    assert address.database_file is not None
+    with start_worker(address, held) as late:
         assert wait_until(lambda: holders(store)) == {"job.0": late.pid}
-        late.send_signal(signal.SIGSTOP)
+        stop_between_transactions(late.pid, address.database_file)
         first = rows(store)["job.0"]
         assert leases.declare_dead(store, first.worker_id, crashed=False) == 1
-        other = start_worker(address, 0.5)
-        wait_until(lambda: rows(store)["job.0"].attempt == 2)
-        late.send_signal(signal.SIGCONT)
-        assert late.communicate(timeout=PATIENCE)[0].strip() == b"lost"
-        assert other.communicate(timeout=PATIENCE)[0].strip() == b"ended"
-        assert rows(store)["job.0"].worker_id != first.worker_id
-        assert rows(store)["job.0"].attempt == 2
-        assert_all_done_once(store, 1)
-    finally:
-        for process in (late, other):
-            if process is not None:
-                process.kill()
-                process.communicate()
+        with start_worker(address, held) as other:
+            wait_until(lambda: rows(store)["job.0"].attempt == 2)
+            late.send_signal(signal.SIGCONT)
+            assert late.communicate(timeout=PATIENCE)[0].strip() == b"lost"
+            go(tmp_path)
+            assert other.communicate(timeout=PATIENCE)[0].strip() == b"ended"
+    assert rows(store)["job.0"].worker_id != first.worker_id
+    assert rows(store)["job.0"].attempt == 2
+    assert_all_done_once(store, 1)
 
 
 @pytest.mark.batch
-def test_a_supervisor_replaces_a_worker_that_was_held_for_dead(address: StoreAddress, store: Store) -> None:
+def test_a_supervisor_replaces_a_worker_that_was_held_for_dead(
+    address: StoreAddress, store: Store, tmp_path: Path
+) -> None:
     """It never wakes up again: whoever held it for dead was right, and the job does not wait for it."""
     put_job(store, "job", ["case 0"])
-    run = start_run(address, 0.5)
-    pid = wait_until(lambda: holders(store))["job.0"]
-    os.kill(pid, signal.SIGSTOP)
-    stopped = identify(pid)
-    leases.declare_dead(store, rows(store)["job.0"].worker_id, crashed=False)
-    assert run.wait(PATIENCE) == 0
-    assert stopped.is_gone()
+    assert address.database_file is not None
+    with start_run(address, HeldBack(str(tmp_path))) as run:
+        pid = wait_until(lambda: holders(store))["job.0"]
+        stop_between_transactions(pid, address.database_file)
+        stopped = identify(pid)
+        leases.declare_dead(store, rows(store)["job.0"].worker_id, crashed=False)
+        go(tmp_path)
+        assert run.wait(PATIENCE) == 0
+        assert stopped.is_gone()
     assert_all_done_once(store, 1)
 
 
@@ -253,17 +281,18 @@ def test_clocks_that_jump_by_hours_change_nothing(address: StoreAddress, store: 
 
 
 @pytest.mark.batch
-def test_the_template_of_workers_may_be_killed_too(address: StoreAddress, store: Store) -> None:
+def test_the_template_of_workers_may_be_killed_too(address: StoreAddress, store: Store, tmp_path: Path) -> None:
     """Its workers go on; the next one comes from a new template."""
     put_job(store, "job", [f"case {number}" for number in range(8)], max_crashes=100)
-    run = start_run(address, 0.3)
-    pid = wait_until(lambda: next(iter(holders(store).values()), None))
-    template = parent_of(pid)
-    assert template != run.pid
-    os.kill(template, signal.SIGKILL)
-    wait_until(lambda: parent_of(pid) != template)
-    os.kill(pid, signal.SIGKILL)
-    assert run.wait(PATIENCE) == 0
+    with start_run(address, HeldBack(str(tmp_path))) as run:
+        pid = wait_until(lambda: len(holders(store)) == 2 and next(iter(holders(store).values())))
+        template = parent_of(pid)
+        assert template != run.pid
+        os.kill(template, signal.SIGKILL)
+        wait_until(lambda: parent_of(pid) != template)
+        os.kill(pid, signal.SIGKILL)
+        go(tmp_path)
+        assert run.wait(PATIENCE) == 0
     assert_all_done_once(store, 8)
     assert sum(row.crashes for row in rows(store).values()) == 1
 
@@ -276,10 +305,10 @@ def parent_of(pid: int) -> int:
 @pytest.mark.batch
 def test_ctrl_c_gives_cases_back_at_once(address: StoreAddress, store: Store) -> None:
     put_job(store, "job", ["long", "longer"])
-    run = start_run(address, 3600.0)
-    wait_until(lambda: len(holders(store)) == 2)
-    run.send_signal(signal.SIGTERM)
-    run.wait(PATIENCE)
+    with start_run(address, Repeat(3600.0)) as run:
+        wait_until(lambda: len(holders(store)) == 2)
+        run.send_signal(signal.SIGTERM)
+        run.wait(PATIENCE)
     assert {row.status for row in rows(store).values()} == {"waiting"}
     assert {row.crashes for row in rows(store).values()} == {0}
     assert workers_alive(store) == []
