@@ -6,19 +6,22 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
 
+from tests.runs.ports import quiet_ports
+
 _START_SECONDS = 300.0
+_TRIES, _TAKEN = 10, "Address already in use"
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -41,12 +44,20 @@ class PostgresServer:
         self._account = _account()
         # a short name: the path of a socket has at most 107 characters
         self.folder = Path(tempfile.mkdtemp(prefix="tsg-"))
-        self.port = _free_port()
+        self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         if self._account is not None:
             os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
         self._call("initdb", "-D", str(self._data), "-U", "tracescribe", "-A", "trust", "-E", "UTF8", "--no-sync")
-        self.start()
+        for self.port in islice(quiet_ports(), _TRIES):
+            try:
+                self.start()
+            except RuntimeError as error:
+                if _TAKEN not in str(error):
+                    raise
+            else:
+                return
+        raise RuntimeError(f"PostgreSQL found no port in {_TRIES} tries")
 
     @property
     def pid(self) -> int | None:
@@ -71,7 +82,7 @@ class PostgresServer:
                 cwd=self.folder,
             )
         deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
+        while not self._answers() or self._process.poll() is not None:  # who answers may be another server
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
@@ -205,12 +216,6 @@ def _account() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     pytest.skip("PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody'")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

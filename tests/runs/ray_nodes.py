@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Self
 
 import pytest
 
+from tests.runs.ports import quiet_ports
 from tracescribe.evals.benchmark.worker_life import descendants, end_processes
 
 _START_SECONDS = 400.0
@@ -32,7 +32,10 @@ SETTINGS = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
-    "RAY_health_check_failure_threshold": "3",
+    # who is gone refuses at once, ten times within ten seconds; who is only busy has half a minute
+    "RAY_health_check_failure_threshold": "10",
+    # else actors are killed for the memory that others take on this machine
+    "RAY_memory_monitor_refresh_ms": "0",
 }
 
 
@@ -50,9 +53,10 @@ class RayNodes:
         self.folder = Path(tempfile.mkdtemp(prefix="tsr-"))
         self.environment = SETTINGS | (environment or {})
         self._nodes: list[subprocess.Popen[bytes]] = []
-        port = _free_port()
         # a cluster has the address that other machines would use, whatever it is told
-        self.address = f"{_own_address()}:{port}"
+        own = _own_address()
+        port = next(quiet_ports("0.0.0.0"))
+        self.address = f"{own}:{port}"
         try:
             self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
             self._wait_for(1)
@@ -92,7 +96,9 @@ class RayNodes:
 
     def _start(self, *options: str) -> None:
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
-        more = [f"--object-store-memory={_OBJECT_STORE_BYTES}"]
+        # else the nodes of a machine give their workers ports of one range, and two of them now and then the same one
+        ports = ["--min-worker-port=0", "--max-worker-port=0"]
+        more = [f"--object-store-memory={_OBJECT_STORE_BYTES}", *ports]
         if "--head" in options:
             more.append(f"--temp-dir={self.folder}")
         with (self.folder / "said").open("ab") as said:
@@ -149,12 +155,6 @@ def _end(node: subprocess.Popen[bytes]) -> None:
 def _own_address() -> str:
     """Of this machine, as Ray finds it out; nothing is sent."""
     return str(importlib.import_module("ray.util").get_node_ip_address())
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_an_actor_that_dies_of_its_case_is_followed_by_another(
     ray_nodes: RayNodes,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    put_job(store, "job", ["good", "die once", "hang", "raise", "die", "fine"], kill_after=3.0, max_crashes=2)
+    put_job(store, "job", ["good", "die once", "hang", "raise", "die", "fine"], kill_after=10.0, max_crashes=2)
     process = driver(ray_nodes.address, 2, f"{tmp_path}/")
     ended_well(process)
     found = {row.title: (row.status, row.failure_kind, row.crashes) for row in rows(store).values()}
@@ -140,7 +140,8 @@ def test_a_driver_that_is_interrupted_gives_everything_back(
     ray_nodes: RayNodes,  # noqa: F811
     look: str,
 ) -> None:
-    put_job(store, "job", [f"case {number}" for number in range(100)])
+    # more than it can do before it is interrupted
+    put_job(store, "job", [f"case {number}" for number in range(500)])
     process = driver(ray_nodes.address, None, "0.2", look)
     wait_until(lambda: n_done(store) >= 5 or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
