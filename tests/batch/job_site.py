@@ -193,10 +193,14 @@ class Site:
 
     def kill_all(self) -> None:
         """End whatever is left, for the end of a test."""
-        for pid in self.processes():
-            kill(pid)
+        end = time.monotonic() + PATIENCE
+        while found := self.processes():  # one may be started by another just before that is killed
+            for pid in found:
+                kill(pid)
+            assert time.monotonic() < end, f"these do not end: {found}"
+            time.sleep(0.02)
         for command in self._started:
-            command.process.wait(30)
+            command.process.wait(PATIENCE)
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
 

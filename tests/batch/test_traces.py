@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from tests.agents.fake_server import serving
 from tests.agents.fake_thinker import think
 from tests.batch.job_site import Site, prompts, wait_until
+from tests.batch.outcome import look
 from tests.runs.telemetry.otlp_receiver import Collector, Received, collecting
+from tracescribe.runs.store.tables import cases as case_rows
 from tracescribe.runs.telemetry.pipeline import trace_id_of
 
 pytestmark = pytest.mark.batch
@@ -101,12 +104,17 @@ def test_a_killed_job_goes_on_in_the_same_trace(site: Site, collector: Collector
         running = site.start("jobs", "run", str(job), "--yes", "--telemetry", "otlp")
         wait_until(lambda: any(kind(span) == "case" for span in collector.spans), "a case's span", by=running)
         site.kill_all()
+        finished = select(case_rows.c.case_id).where(case_rows.c.status == "done")
+        before = {str(found["case_id"]) for found in look(site).rows(finished)}
         site.run("jobs", "resume", "last", "--telemetry", "otlp")
     (row,) = site.json("jobs", "list")["jobs"]
     assert row["status"] == "done"
     check_hierarchy(collector.spans, row["job_id"], whole=False)
-    told = [span.attributes["tracescribe.case.id"] for span in collector.spans if kind(span) == "case"]
-    assert set(told) == {f"{row['job_id']}.{number}" for number in range(N)}
+    told = {span.attributes["tracescribe.case.id"] for span in collector.spans if kind(span) == "case"}
+    every = {f"{row['job_id']}.{number}" for number in range(N)}
+    assert told <= every
+    # a case that ended just before the kill may have taken the news of it along: they leave a moment after the case
+    assert every - told <= before
 
 
 def test_a_collector_that_is_down_changes_no_result(site: Site) -> None:
