@@ -26,6 +26,11 @@ class SmallDisk:
         """Give it another size, as `mount` writes it."""
         _mount("-o", f"remount,size={size}", str(self.folder))
 
+    def leave(self, room: int) -> None:
+        """Give it so many bytes more than are in use, however many those are by now."""
+        state = os.statvfs(self.folder)
+        self.grow(str((state.f_blocks - state.f_bfree) * state.f_frsize + room))
+
     def make_read_only(self) -> None:
         """Nothing can be written to it; refused by the system while a file is open for writing."""
         _mount("-o", "remount,ro", str(self.folder))

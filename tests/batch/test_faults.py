@@ -9,15 +9,17 @@ import signal
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.batch.conftest import SMALL
-from tests.batch.job_site import Site, kill, prompts, wait_until
+from tests.batch.job_site import Command, Site, kill, prompts, wait_until
 from tests.batch.outcome import check_cases, check_files, check_results, look
 from tests.batch.small_disk import small_disk
 from tests.runs.postgres_server import PostgresServer
+from tests.runs.stopping import stop_between_transactions
 
 pytestmark = pytest.mark.batch
 
@@ -53,12 +55,16 @@ def error_line(text: str) -> str:
 
 
 def test_disk_full(site: Site, small_results: Results) -> None:
-    with small_disk(site.files, "3m") as disk:
+    with small_disk(site.files, "64m") as disk:
         submit(site)
-        said = site.run("jobs", "resume", "last", status=1)
-        assert "full" in error_line(said)
+        job = site.start("jobs", "resume", "last")
+        # the size cannot be told in advance: the longer a job takes, the more its database's log holds
+        wait_until(lambda: look(site).finished() >= 1, "a case finished", by=job)
+        disk.leave(1 << 19)
+        assert job.wait() == 1, job.text
+        assert "full" in error_line(job.text)
         # a little room, without which SQLite cannot even be read; what was cut off could not be given back in writing
-        disk.grow("4m")
+        disk.leave(1 << 20)
         told = site.json("jobs", "show", "last", "--cases")["cases"]
         assert {row["status"] for row in told} <= {"done", "waiting", "running"}
         assert 0 < sum(row["status"] == "done" for row in told) == look(site).finished() < SMALL
@@ -209,11 +215,22 @@ def test_a_stopped_worker_that_wakes_up_late(site: Site, small_results: Results)
     submit(site)
     job = site.start("jobs", "resume", "last")
     wait_until(lambda: look(site).finished() >= 2, "two cases finished", by=job)
-    (victim,) = [row for row in running_workers(site)][:1]
-    kill(victim, signal.SIGSTOP)
+    victim = stop_a_holder(site, job)
     assert job.wait() == 0, job.text
     kill(victim, signal.SIGCONT)
     check_whole(site, small_results)
+
+
+def stop_a_holder(site: Site, job: Command) -> int:
+    """Stop a worker that holds a case, and not the database's lock, which all others wait for; its process id."""
+    while True:
+        wait_until(lambda: bool(running_workers(site)), "a case is being worked on", by=job)
+        for pid in running_workers(site)[:1]:
+            with suppress(OSError):  # it ended just now
+                stop_between_transactions(pid, site.files / "store.db")
+                if pid in running_workers(site):
+                    return pid
+                kill(pid, signal.SIGCONT)  # it had handed its case in
 
 
 def running_workers(site: Site) -> list[int]:

@@ -65,9 +65,8 @@ def test_trouble_for_a_while(site: Site, provider: Weather, asked_results: Resul
     """The job waits and goes on: nobody is needed."""
     before = Counter(provider.server.sent)
     site.run("jobs", "submit", str(site.write_job(provider.server, prompts(CASES))), "--yes")
+    provider.turn_once(lambda: look(site).finished() >= 2, mood, calm_after=4)
     job = site.start("jobs", "resume", "last", "--yes")
-    wait_until(lambda: look(site).finished() >= 2, "two cases finished", by=job)
-    provider.turn(mood, calm_after=4)
     if mood == "silent":
         # how many a moment has in flight depends on where the workers are: one is enough to be kept waiting
         wait_until(lambda: provider.calm_after in (3, 2, 1, 0), "a request came in", by=job)
@@ -82,9 +81,8 @@ def test_trouble_that_stays(site: Site, provider: Weather, asked_results: Result
     """The job stops and says why; no report is made without the language model; afterwards it goes on."""
     before = Counter(provider.server.sent)
     site.run("jobs", "submit", str(site.write_job(provider.server, prompts(CASES))), "--yes")
+    provider.turn_once(lambda: look(site).finished() >= 2, mood)
     job = site.start("jobs", "resume", "last", "--yes")
-    wait_until(lambda: look(site).finished() >= 2, "two cases finished", by=job)
-    provider.turn(mood)
     assert job.wait() == 1, job.text
     assert "Traceback" not in job.text
     (row,) = look(site).rows(select(jobs))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from tests.batch.conftest import SMALL
-from tests.batch.job_site import Site, kill, prompts, wait_until
+from tests.batch.job_site import Command, Site, kill, prompts, wait_until
 from tests.batch.outcome import check_cases, check_files, check_results, look
 from tests.batch.runbook import check_symptoms, read_runbook
 from tests.batch.small_disk import small_disk
@@ -31,6 +32,14 @@ ASKED = 8
 def provider() -> Iterator[Weather]:
     with weather() as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def calm(provider: Weather) -> Iterator[None]:
+    """Every test begins and ends with a provider that is up."""
+    provider.turn("up")
+    yield
+    provider.turn("up")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +63,15 @@ def check_whole(site: Site, expected: Results) -> None:
     check_results(found.results(found.job_id()), expected)
 
 
+def held_up(site: Site, provider: Weather, finished: int, **changes: Any) -> Command:
+    """A job on its way that cannot go on: so many of its cases are finished, and the provider is silent until it is up."""
+    site.run("jobs", "submit", str(site.write_job(provider.server, prompts(ASKED), **changes)), "--yes")
+    provider.turn_once(lambda: look(site).finished() >= finished, "silent")
+    job = site.start("jobs", "resume", "last")
+    wait_until(lambda: provider.mood == "silent", f"{finished} cases finished", by=job)
+    return job
+
+
 def status(site: Site) -> str:
     """Of the only job."""
     (row,) = look(site).rows(select(jobs))
@@ -63,9 +81,8 @@ def status(site: Site) -> str:
 def test_provider_outage(site: Site, provider: Weather, asked_results: Results) -> None:
     page = read_runbook("provider-outage")
     site.run("jobs", "submit", str(site.write_job(provider.server, prompts(ASKED))), "--yes")
+    provider.turn_once(lambda: look(site).finished() >= 2, "failing")
     job = site.start("jobs", "resume", "last")
-    wait_until(lambda: look(site).finished() >= 2, "two cases finished", by=job)
-    provider.turn("failing")
     assert job.wait() == 1, job.text
     assert status(site) == "stopped"
     check_symptoms(page, job.text, page.perform(site, "Triage"))
@@ -76,7 +93,6 @@ def test_provider_outage(site: Site, provider: Weather, asked_results: Results) 
 
 def test_budget_exhausted(site: Site, provider: Weather) -> None:
     page = read_runbook("budget-exhausted")
-    provider.turn("up")
     spec = f"openai-compatible:{provider.server.url('openai')}#fake-1"
     agent = {"spec": spec, "style": "pipeline", "max_rounds": 0, "price_input": 20.0, "price_output": 100.0}
     budget = {"case": {"experiments": 2, "usd": 2.0}, "job": {"usd": 2.1}}
@@ -103,19 +119,18 @@ def test_an_artefact_is_damaged(site: Site, small_results: Results) -> None:
     check_whole(site, small_results)
 
 
-def test_the_database_is_damaged(site: Site, small_results: Results) -> None:
+def test_the_database_is_damaged(site: Site, provider: Weather, asked_results: Results) -> None:
     page = read_runbook("corrupted-store")
-    site.run("jobs", "submit", str(site.write_job(None, prompts(SMALL))))
-    job = site.start("jobs", "resume", "last")
-    wait_until(lambda: look(site).finished() >= 3, "three cases finished", by=job)
+    job = held_up(site, provider, 3)
     site.run("store", "backup", "backup.db")
+    provider.turn("up")
     assert job.wait() == 0, job.text
     spoil(site.files / "store.db")
     said = site.run("jobs", "resume", "last", status=1)
     way = "The database is damaged"
     check_symptoms(page, said, page.perform(site, "Triage"), way=way)
     page.perform(site, "Recovery", way, STORE=site.store, BACKUP="backup.db")
-    check_whole(site, small_results)
+    check_whole(site, asked_results)
     assert "entries up to" in site.run("audit", "verify")  # what came after the backup is gone, and that is told
 
 
@@ -128,22 +143,23 @@ def spoil(file: Path) -> None:
 
 def test_disk_full(site: Site, small_results: Results) -> None:
     page = read_runbook("disk-full")
-    with small_disk(site.files, "3m") as disk:
+    with small_disk(site.files, "64m") as disk:
         site.run("jobs", "submit", str(site.write_job(None, prompts(SMALL))))
-        said = site.run("jobs", "resume", "last", status=1)
-        disk.grow("4m")  # a little room, so that the store can be looked into as its people would
+        job = site.start("jobs", "resume", "last")
+        wait_until(lambda: look(site).finished() >= 1, "a case finished", by=job)
+        disk.leave(1 << 19)
+        assert job.wait() == 1, job.text
+        disk.leave(1 << 20)  # a little room, so that the store can be looked into as its people would
         triage = page.perform(site, "Triage", STORE=site.store)
-        check_symptoms(page, said, triage)
+        check_symptoms(page, job.text, triage)
         disk.grow("64m")
         page.perform(site, "Recovery")
         check_whole(site, small_results)
 
 
-def test_worker_lost(site: Site, small_results: Results) -> None:
+def test_worker_lost(site: Site, provider: Weather, asked_results: Results) -> None:
     page = read_runbook("worker-lost")
-    site.run("jobs", "submit", str(site.write_job(None, prompts(SMALL), max_crashes=1)))
-    job = site.start("jobs", "resume", "last")
-    wait_until(lambda: look(site).finished() >= 2, "two cases finished", by=job)
+    job = held_up(site, provider, 2, max_crashes=1)
     assert kill(holder(site))
     wait_until(lambda: "failed" in {row["status"] for row in look(site).rows(select(cases))}, "a case failed", by=job)
     kill(job.pid)
@@ -151,8 +167,9 @@ def test_worker_lost(site: Site, small_results: Results) -> None:
     wait_until(lambda: not site.processes(), "workers end when their parent was killed")
     assert status(site) == "running"
     check_symptoms(page, page.perform(site, "Triage"))
+    provider.turn("up")
     page.perform(site, "Recovery")
-    check_whole(site, small_results)
+    check_whole(site, asked_results)
 
 
 def holder(site: Site) -> int:
@@ -170,18 +187,17 @@ def holder(site: Site) -> int:
     return found[0]
 
 
-def test_wrong_model_weights(site: Site, tmp_path: Path) -> None:
+def test_wrong_model_weights(site: Site, provider: Weather, tmp_path: Path) -> None:
     page = read_runbook("wrong-model-weights")
     right, place = tmp_path / "right", tmp_path / "weights"
     shutil.copytree(model_dir(), right)
     shutil.copytree(right, place)
     weights = {"model": str(place), "transcoders": str(transcoder_dir())}
-    site.run("jobs", "submit", str(site.write_job(None, prompts(SMALL), weights=weights)))
-    job = site.start("jobs", "resume", "last")
-    wait_until(lambda: look(site).finished() >= 2, "two cases finished", by=job)
+    job = held_up(site, provider, 2, weights=weights)
     kill(job.pid)
     job.wait()
     wait_until(lambda: not site.processes(), "workers end when their parent was killed")
+    provider.turn("up")
     change(place)
     finished = look(site).finished()
     said = site.run("jobs", "resume", "last", status=1)
@@ -190,7 +206,7 @@ def test_wrong_model_weights(site: Site, tmp_path: Path) -> None:
     check_symptoms(page, said, page.perform(site, "Triage"))
     page.perform(site, "Recovery", RIGHT=str(right), WRONG=str(place))
     found = look(site)
-    check_cases(found, found.job_id(), SMALL)
+    check_cases(found, found.job_id(), ASKED)
     check_files(found)
     site.run("audit", "verify")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,11 +37,21 @@ class Weather:
     delay: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _again: threading.Event = field(default_factory=threading.Event)
+    _coming: tuple[Callable[[], bool], Mood, int | None] | None = None
+
+    def turn_once(self, condition: Callable[[], bool], mood: Mood, calm_after: int | None = None) -> None:
+        """Behave so from the first request on at which a condition holds.
+
+        It is looked at before the request is answered: a job that has more to ask cannot end in between, as quick as it
+        may be.
+        """
+        with self._lock:
+            self._coming = (condition, mood, calm_after)
 
     def turn(self, mood: Mood, calm_after: int | None = None) -> None:
         """Behave so from now on; requests that wait in silence are let go when it is up again."""
         with self._lock:
-            self.mood, self.calm_after = mood, calm_after
+            self.mood, self.calm_after, self._coming = mood, calm_after, None
         if mood == "up":
             self._again.set()
         else:
@@ -49,6 +59,12 @@ class Weather:
 
     def answer(self, question: Question) -> Reply:
         """The server's script."""
+        coming = self._coming
+        if coming is not None and coming[0]():
+            with self._lock:
+                first, self._coming = self._coming is coming, None
+            if first:
+                self.turn(*coming[1:])
         with self._lock:
             self.came += 1
             mood = self.mood
