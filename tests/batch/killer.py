@@ -24,6 +24,8 @@ Moment = Literal["request", "write", "time", "start"]
 VICTIMS: dict[Victim, int] = {"worker": 6, "parent": 3, "all": 1}
 MOMENTS: dict[Moment, int] = {"request": 4, "write": 3, "time": 2, "start": 1}
 MOST_STARTS = 200
+_LOOK_SECONDS = 0.1
+"""Between two looks at how far the job is."""
 Kind = TypeVar("Kind", Victim, Moment)
 
 
@@ -147,28 +149,48 @@ class Killer:
             self.done.tell(f"{victim} killed at {moment}, {self.finished()} finished")
 
     def _wait(self, draw: random.Random, command: Command, moment: Moment) -> None:
-        """Wait for a moment: kills are spread over the whole job, and come at no even pace."""
+        """Wait for a moment: kills are spread over the whole job, and come at no even pace.
+
+        None comes later than when the next one may: on a quick machine the job would be done before the last ones.
+        """
+        share, late = (self.cases * (self.done.count + more) // (self.kills + 2) for more in (0, 1))
         if moment == "start":
-            time.sleep(draw.uniform(0.0, 3.0))
+            self._wait_for_time(command, draw.uniform(0.0, 3.0), late)
             return
-        share = self.cases * self.done.count // (self.kills + 2)
-        while self.finished() < share and command.process.poll() is None:
+        while self._goes_on(command, share):
             time.sleep(0.1)
         if moment == "request":
-            self.requests.wait_for(self.requests.count + draw.randint(1, 12), 20.0)
+            count, end = self.requests.count + draw.randint(1, 12), time.monotonic() + 20.0
+            while self.requests.count < count and time.monotonic() < end and self._goes_on(command, late):
+                self.requests.wait_for(count, _LOOK_SECONDS)
         elif moment == "time":
-            time.sleep(draw.uniform(0.0, 3.0))
+            self._wait_for_time(command, draw.uniform(0.0, 3.0), late)
         else:
-            self._wait_for_writes(command, draw.randint(1, 40))
+            self._wait_for_writes(command, draw.randint(1, 40), late)
 
-    def _wait_for_writes(self, command: Command, count: int) -> None:
+    def _goes_on(self, command: Command, share: int) -> bool:
+        """Whether a process works on its job, and fewer cases than these are finished."""
+        return command.process.poll() is None and self.finished() < share
+
+    def _wait_for_time(self, command: Command, seconds: float, late: int) -> None:
+        """Until so much time is over."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and self._goes_on(command, late):
+            time.sleep(min(left, _LOOK_SECONDS))
+
+    def _wait_for_writes(self, command: Command, count: int, late: int) -> None:
         """Until files of the store have changed so often, looking as often as one can."""
         folder = Path(self.site.files)
-        end, last, seen = time.monotonic() + 10.0, _stamp(folder), 0
-        while seen < count and time.monotonic() < end and command.process.poll() is None:
+        begun, last, seen = time.monotonic(), _stamp(folder), 0
+        looked, end = begun, begun + 10.0
+        while seen < count and time.monotonic() < end:
             now = _stamp(folder)
             seen += now != last
             last = now
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                if not self._goes_on(command, late):
+                    return
+                looked = time.monotonic()
             time.sleep(0.0005)
 
 
