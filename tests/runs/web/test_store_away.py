@@ -54,7 +54,8 @@ def _away(server: PostgresServer) -> Iterator[None]:
 
 @pytest.mark.parametrize("gone", [_away, _frozen])
 def test_the_server_answers_and_ends(gone: object, tmp_path: Path) -> None:
-    with PostgresServer() as database:
+    log = tmp_path / "said"
+    with PostgresServer() as database, log.open("wb") as heard:
         address = parse_address(database.new_database(), artefacts=str(tmp_path / "artefacts"))
         store = open_store(address, create=True)
         token = create_token(store, "rosa", "reviewer").text
@@ -75,14 +76,15 @@ def test_the_server_answers_and_ends(gone: object, tmp_path: Path) -> None:
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", "TRACESCRIBE_ARTEFACTS": str(tmp_path / "artefacts")},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=heard,  # not a pipe, which nobody empties while it runs
             text=True,
         )
         try:
             assert process.stdout is not None
             said = ""
             while not said.rstrip().endswith("}"):
-                said += process.stdout.readline()
+                said += (line := process.stdout.readline())
+                assert line, f"it ended before it told where it is: {log.read_text()[-4000:]}"
             url = json.loads(said)["url"]
             assert _ask(url + "api/reports", token)[0] == 200
             with gone(database):  # type: ignore[operator]
