@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert
 
 from tests.agents.fake_server import FakeServer, Question, Reply, serving
-from tests.batch.job_site import Command, Site, kill, wait_until
+from tests.batch.job_site import PATIENCE, Command, Site, kill, wait_until
 from tests.batch.outcome import check_calls, check_cases, check_files, look
 from tracescribe.runs.jobs.specification import CaseSpecification, JobSpecification, Prompts
 from tracescribe.runs.store.database import open_store, parse_address
@@ -26,31 +27,67 @@ VICTIMS = ("worker", "parent", "worker", "all")
 """Who is killed, one after another."""
 
 
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    def script(question: Question) -> Reply:
+class Provider:
+    """Answers, but for requests that come when a condition holds: these wait until they may go on.
+
+    The job cannot end while its processes are looked for and killed: it needs an answer first.
+    """
+
+    def __init__(self) -> None:
+        self.waits = threading.Event()
+        self._go_on = threading.Event()
+        self._condition: Callable[[], bool] = lambda: False
+
+    def hold(self, condition: Callable[[], bool]) -> None:
+        """Let requests wait from now on that come when this holds."""
+        self.waits.clear()
+        self._go_on.clear()
+        self._condition = condition
+
+    def go_on(self) -> None:
+        """Answer again, also those that wait."""
+        self._condition = lambda: False
+        self._go_on.set()
+
+    def answer(self, question: Question) -> Reply:
+        """The server's script."""
+        if self._condition():
+            self.waits.set()
+            self._go_on.wait(PATIENCE)
         return Reply(text=f"answer to {question.user}", delay=0.02)
 
-    with serving(script) as made:
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    made = Provider()
+    yield made
+    made.go_on()
+
+
+@pytest.fixture
+def server(provider: Provider) -> Iterator[FakeServer]:
+    with serving(provider.answer) as made:
         yield made
+        provider.go_on()
 
 
-def test_killed_and_resumed(site: Site, server: FakeServer) -> None:
+def test_killed_and_resumed(site: Site, server: FakeServer, provider: Provider) -> None:
     job_id = submit(site, server)
     found, draw = look(site), random.Random(5)
     command = begin(site, job_id, server)
     for number, victim in enumerate(VICTIMS, start=1):
         share = CASES * number // (len(VICTIMS) + 2)
-        wait_until(lambda share=share: found.finished() >= share, "cases finished", by=command)  # type: ignore[misc]
-        calls = server.calls
-        wait_until(lambda calls=calls: server.calls > calls, "a request", by=command)  # type: ignore[misc]
+        provider.hold(lambda share=share: found.finished() >= share)  # type: ignore[misc]
+        wait_until(provider.waits.is_set, "a request when enough cases are finished", by=command)
         others = [pid for pid in site.processes() if pid != command.pid]
         if victim == "worker":
             assert kill(draw.choice(others))
+            provider.go_on()
             continue
         kill(command.pid)
         for pid in others if victim == "all" else []:
             kill(pid)
+        provider.go_on()
         assert command.wait() < 0
         wait_until(lambda: not site.processes(), "workers end when their parent was killed")
         command = begin(site, job_id, server)
