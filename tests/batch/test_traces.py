@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from tests.agents.fake_server import serving
+from tests.agents.fake_server import Question, Reply, Script, serving
 from tests.agents.fake_thinker import think
 from tests.batch.job_site import Site, prompts, wait_until
 from tests.batch.outcome import look
@@ -19,6 +19,8 @@ from tracescribe.runs.telemetry.pipeline import trace_id_of
 
 pytestmark = pytest.mark.batch
 N = 6
+AT_ONCE = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+"""Nothing is kept for the end of a process, which waits a few seconds for its last words and no longer."""
 BELOW = {"job": None, "case": "job", "step": "case", "chat": "step", "experiment": "step"}
 """Kind of a span's parent by the kind of the span."""
 
@@ -36,6 +38,17 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path / "site", str(tmp_path / "site" / "store"))
     yield made
     made.kill_all()
+
+
+def when_both_work(site: Site) -> Script:
+    """Answers once both workers of a job have begun a case: else one that is slow to start may find nothing left to do."""
+    begun = select(func.count(case_rows.c.worker_id.distinct()))
+
+    def script(question: Question) -> Reply:
+        wait_until(lambda: next(iter(look(site).rows(begun)[0].values())) >= 2, "both workers have a case")
+        return think(question)
+
+    return script
 
 
 def kind(span: Received) -> str:
@@ -61,10 +74,11 @@ def check_hierarchy(spans: list[Received], job_id: str, *, whole: bool) -> None:
 
 
 def test_the_whole_hierarchy_arrives_from_every_worker(site: Site, collector: Collector) -> None:
-    with serving(think) as server:
+    with serving(when_both_work(site)) as server:
         job = site.write_job(server, prompts(N))
         site.run("jobs", "submit", str(job), "--yes")
         site.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.address
+        site.environment |= AT_ONCE
         site.run("jobs", "resume", "last", "--telemetry", "otlp")
     (row,) = site.json("jobs", "list")["jobs"]
     job_id = row["job_id"]
@@ -100,7 +114,7 @@ def test_a_killed_job_goes_on_in_the_same_trace(site: Site, collector: Collector
     with serving(think) as server:
         job = site.write_job(server, prompts(N))
         site.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.address
-        site.environment["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+        site.environment |= AT_ONCE
         running = site.start("jobs", "run", str(job), "--yes", "--telemetry", "otlp")
         wait_until(lambda: any(kind(span) == "case" for span in collector.spans), "a case's span", by=running)
         site.kill_all()
