@@ -111,7 +111,7 @@ def test_what_has_no_label_gets_no_field(demo_site: Site, open_window: OpenWindo
 def test_a_field_that_is_opened_while_a_dialog_goes_keeps_the_focus(fresh_site: Site, open_window: OpenWindow) -> None:
     _, page = opened(fresh_site, open_window)
     page.keyboard.press("s")
-    page.keyboard.press("H")
+    page.locator("#review-bar").get_by_role("button", name="History").click()
     page.get_by_role("dialog", name="History of this review").wait_for()
     # a dialog tells that it is closed a moment later, and a busy page hears of a quick key before that
     page.evaluate(

@@ -27,6 +27,10 @@ budget: {case: {experiments: 1}}
 """
 
 
+JOB_PATIENCE = 5 * PATIENCE
+"""As PATIENCE, for what comes of whole cases: on a busy machine one case takes a minute, and there are sixteen."""
+
+
 @pytest.fixture
 def watched(fresh_site: Site) -> Iterator[tuple[Site, str]]:
     """A server, and a job in its store that nobody works on yet."""
@@ -37,17 +41,29 @@ def watched(fresh_site: Site) -> Iterator[tuple[Site, str]]:
     yield fresh_site, found[1]
 
 
-def work_on(site: Site, job: str) -> subprocess.Popen[bytes]:
-    """Run a job in processes of its own."""
-    with (site.folder / "work.txt").open("ab") as output:
-        return subprocess.Popen(
-            [*TRACESCRIBE, "jobs", "resume", job, "--store", str(site.store)],
-            cwd=site.folder,
-            env=site._environment(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+@pytest.fixture
+def work_on() -> Iterator[Callable[[Site, str], subprocess.Popen[bytes]]]:
+    """Runs jobs in processes of their own: `work_on(site, job)`. All of them are gone when the test ends, however it does."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(site: Site, job: str) -> subprocess.Popen[bytes]:
+        with (site.folder / "work.txt").open("ab") as output:
+            working = subprocess.Popen(
+                [*TRACESCRIBE, "jobs", "resume", job, "--store", str(site.store)],
+                cwd=site.folder,
+                env=site._environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started.append(working)
+        return working
+
+    yield begin
+    for working in started:
+        if working.poll() is None:
+            os.killpg(working.pid, signal.SIGKILL)
+            working.wait()
 
 
 def done_cases(site: Site, job: str) -> int:
@@ -66,13 +82,15 @@ def finished(page: Any) -> int:
 
 def wait_for(what: Callable[[], bool], told: Callable[[], str]) -> None:
     """Wait until something holds."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + JOB_PATIENCE
     while not what():
         assert time.monotonic() < end, told()
         time.sleep(0.1)
 
 
-def test_a_job_is_watched_through_kills_to_its_end(watched: tuple[Site, str], open_window: OpenWindow) -> None:
+def test_a_job_is_watched_through_kills_to_its_end(
+    watched: tuple[Site, str], open_window: OpenWindow, work_on: Callable[[Site, str], subprocess.Popen[bytes]]
+) -> None:
     site, job = watched
     window = open_window(site)
     page = window.page
