@@ -15,7 +15,7 @@ from sqlalchemy import select
 from tests.runs.executors.case_functions import Repeat
 from tests.runs.executors.small_jobs import put_job
 from tests.runs.executors.test_leases import rows
-from tests.runs.executors.test_local_run import assert_all_done_once, wait_until, workers_alive
+from tests.runs.executors.test_local_run import assert_all_done_once, go, wait_until, workers_alive
 from tests.runs.ray_nodes import SETTINGS, RayNodes, ray_nodes  # noqa: F401 - a fixture
 from tracescribe.evals.benchmark.worker_life import descendants, end_processes
 from tracescribe.runs.executors.process_identity import identify
@@ -73,11 +73,14 @@ def ended_well(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.batch
-def test_a_cluster_of_this_machine_is_started_and_ended(store: Store, driver: Driver) -> None:
+def test_a_cluster_of_this_machine_is_started_and_ended(store: Store, driver: Driver, tmp_path: Path) -> None:
     put_job(store, "job", [f"case {number}" for number in range(6)])
-    process = driver(n_workers=1, function="0")
+    process = driver(n_workers=1, function=f"held:{tmp_path}")
     wait_until(lambda: workers_alive(store) or process.poll() is not None)
-    family = [identify(pid) for pid in descendants(process.pid)]
+    assert process.poll() is None, process.communicate()
+    # the cases wait: else the job is done before its processes are looked for
+    family = [member for member in map(identify, descendants(process.pid)) if member.started]  # some end at once
+    go(tmp_path)
     assert family
     ended_well(process)
     assert_all_done_once(store, 6)
