@@ -24,6 +24,7 @@ from tracescribe.evals.benchmark.worker_life import descendants, end_processes
 
 _START_SECONDS = 400.0
 _OBJECT_STORE_BYTES = 80 << 20
+_TRIES, _TOO_SLOW = 5, "timed out during startup"
 SETTINGS = {
     "RAY_AUTH_MODE": "disabled",  # else a token is written to the home folder, which tests leave alone
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -34,6 +35,9 @@ SETTINGS = {
     "RAY_health_check_timeout_ms": "2000",
     # who is gone refuses at once, ten times within ten seconds; who is only busy has half a minute
     "RAY_health_check_failure_threshold": "10",
+    # half a minute for a node's agents, and a minute for a worker, are short on a machine with much else to do
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",
     # else actors are killed for the memory that others take on this machine
     "RAY_memory_monitor_refresh_ms": "0",
 }
@@ -58,8 +62,7 @@ class RayNodes:
         port = next(quiet_ports("0.0.0.0"))
         self.address = f"{own}:{port}"
         try:
-            self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
-            self._wait_for(1)
+            self._bring_up(1, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
             for _ in range(n_nodes):
                 self.add(cpus)
         except BaseException:
@@ -69,8 +72,7 @@ class RayNodes:
     def add(self, cpus: int = 1) -> None:
         """Add a node, and wait until the cluster knows it."""
         before = self._n_alive()
-        self._start(f"--address={self.address}", f"--num-cpus={cpus}")
-        self._wait_for(before + 1)
+        self._bring_up(before + 1, f"--address={self.address}", f"--num-cpus={cpus}")
 
     def kill(self, number: int = -1) -> None:
         """Kill all processes of a node with -9, its actors included; the last node unless a number is given."""
@@ -94,6 +96,15 @@ class RayNodes:
     ) -> None:
         self.close()
 
+    def _bring_up(self, n_nodes: int, *options: str) -> None:
+        """Start a node, and wait until so many are there; Ray gives one half a minute, after which it is tried again."""
+        for _ in range(_TRIES):
+            self._start(*options)
+            if self._wait_for(n_nodes):
+                return
+            _end(self._nodes.pop())
+        raise AssertionError((self.folder / "said").read_text()[-3000:])
+
     def _start(self, *options: str) -> None:
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         # else the nodes of a machine give their workers ports of one range, and two of them now and then the same one
@@ -113,12 +124,17 @@ class RayNodes:
                 )
             )
 
-    def _wait_for(self, n_nodes: int) -> None:
+    def _wait_for(self, n_nodes: int) -> bool:
+        """Wait until the head counts so many; False where the last one was not up in the time that Ray gives it."""
         deadline = time.monotonic() + _START_SECONDS
         while self._n_alive() < n_nodes:
-            ended = [node.returncode for node in self._nodes if node.poll() is not None]
-            assert not ended and time.monotonic() < deadline, (self.folder / "said").read_text()[-3000:]
+            ended = [node for node in self._nodes if node.poll() is not None]
+            said = (self.folder / "said").read_text(errors="replace")
+            if ended == self._nodes[-1:] and _TOO_SLOW in said:
+                return False
+            assert not ended and time.monotonic() < deadline, said[-3000:]
             time.sleep(0.3)
+        return True
 
     def _n_alive(self) -> int:
         """Nodes that the head counts as alive; asked without connecting, which only one driver of a process may."""
