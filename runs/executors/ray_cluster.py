@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LOCAL = "local"
 _OBJECT_STORE_BYTES = 100 << 20
 """Of a cluster that we start: results go through the store of jobs, next to nothing through Ray's own."""
+_STARTS, _TOO_SLOW = 4, "timed out during startup"
+"""Ray gives its processes half a minute to come up, however much else a machine has to do."""
 _log = logging.getLogger(__name__)
 
 
@@ -127,13 +129,19 @@ def cluster(address: str | None) -> Iterator[None]:
         folder = tempfile.mkdtemp(prefix="tsr-")  # a short name: sockets lie below it
         options = {"include_dashboard": False, "_temp_dir": folder, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        try:
-            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise WorkError(
-                f"the Ray cluster {where!r} cannot be used: {' '.join(str(error).split())[:300]}; look at its address, "
-                "and whether it has our version of Ray and Python"
-            ) from error
+        for left in reversed(range(_STARTS if where == _LOCAL else 1)):
+            try:
+                ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **options)
+                break
+            except Exception as error:  # Ray raises a plain one where its processes are not up in time
+                told = " ".join(str(error).split())[:300]
+                if left and _TOO_SLOW in told:
+                    _log.warning("the cluster of this machine was not up in time, and is started once more")
+                    continue
+                raise WorkError(
+                    f"the Ray cluster {where!r} cannot be used: {told}; look at its address, and whether it has our "
+                    "version of Ray and Python"
+                ) from error
         yield
     finally:
         with last_messages_logged():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -23,7 +24,7 @@ from tracescribe.runs.executors.ray_cluster import cluster, run_on_ray
 from tracescribe.runs.jobs.specification import RayExecutor
 from tracescribe.runs.store.database import Store, StoreAddress
 from tracescribe.runs.store.tables import workers
-from tracescribe.tracer.errors import SettingError
+from tracescribe.tracer.errors import SettingError, WorkError
 
 ROOT = Path(__file__).parents[3]
 Driver = Callable[..., subprocess.Popen[str]]
@@ -164,3 +165,28 @@ def test_without_ray_it_is_told_what_to_install(
         run_on_ray(address, "job", Repeat(), RayExecutor())
     with pytest.raises(SettingError), cluster(None):
         pass
+
+
+@pytest.mark.parametrize(("where", "starts"), [("local", 4), ("10.0.0.1:6379", 1)])
+def test_a_cluster_that_is_not_up_in_time_is_started_again_and_then_told(
+    monkeypatch: pytest.MonkeyPatch, where: str, starts: int
+) -> None:
+    """One that others started is not ours to start."""
+    fails = starts
+    begun: list[object] = []
+
+    def init(**options: object) -> None:
+        begun.append(options["address"])
+        if len(begun) <= fails:
+            raise Exception("The current node timed out during startup.\nThis may be")  # noqa: TRY002 - as Ray does
+
+    slow = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", slow)
+    told = f"the Ray cluster '{where}' cannot be used: The current node timed out during startup. This may be;"
+    with pytest.raises(WorkError, match=told), cluster(where):
+        pass
+    assert begun == [where] * starts
+    fails = starts - 1
+    begun.clear()
+    with cluster(where):
+        assert begun == [where] * starts
