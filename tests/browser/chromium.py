@@ -1,5 +1,8 @@
 """The system's Chromium, and windows that remember everything that went wrong in them."""
 
+# Playwright is an extra: the type check runs without it too
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import contextlib
