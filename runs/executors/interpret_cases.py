@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from tracescribe.agents.durable.errors import RunDamagedError, RunLockedError, RunMismatchError, RunUnwritableError
 from tracescribe.agents.external.errors import ExternalAgentError
@@ -24,6 +24,7 @@ from tracescribe.agents.registration import RegistryLogError, RegistryUnheardErr
 from tracescribe.runs.executors.call_ledger import case_ledger, provider_is_down
 from tracescribe.runs.executors.call_rows import JobLimitError
 from tracescribe.runs.executors.case_graph import case_graph
+from tracescribe.runs.executors.case_modules import modules_of_cases
 from tracescribe.runs.executors.case_results import case_artefacts, case_figures, case_listing
 from tracescribe.runs.executors.case_scoring import CaseScores, gold_of, score_case
 from tracescribe.runs.executors.case_weights import LoadedWeights, WrongWeightsError, check_weights, load_weights
@@ -67,19 +68,22 @@ CASE = "case"
 
 @dataclass(eq=False)
 class InterpretCases:
-    """A `CaseFunction`. Picklable; what it has loaded stays behind."""
+    """A `CaseFunction`. Picklable; what it has loaded stays behind.
 
-    preload: ClassVar[tuple[str, ...]] = (
-        "tracescribe.runs.executors.interpret_cases",
-        "tracescribe.agents.toolbox",
-        "tracescribe.tracer.models",
-        "tracescribe.tracer.attribution",
-    )
-    """Modules that a process may import before workers are forked from it: none starts a thread."""
+    Attributes:
+        agent: the job's, so that the template of workers loads what it needs; empty for what every agent needs.
+    """
+
+    agent: str = ""
     _prepared: _Prepared | None = field(default=None, repr=False)
 
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """Modules that the template imports before workers are forked from it."""
+        return modules_of_cases(self.agent)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"_prepared": None}
+        return {"agent": self.agent, "_prepared": None}
 
     def prepare(self, job: JobSpecification, store: Store) -> None:
         """Load what all cases of a job need.

@@ -24,7 +24,12 @@ from tracescribe.runs.executors.interrupts import in_haste, stop_if_asked, undis
 from tracescribe.runs.executors.job_state import JobState, job_state
 from tracescribe.runs.executors.liveness import Observer, WorkerRow, declared_dead, new_worker_id, register
 from tracescribe.runs.executors.local_worker import WorkerOrders
-from tracescribe.runs.executors.worker_process import WorkerProcess, use_template
+from tracescribe.runs.executors.worker_process import (
+    WorkerProcess,
+    end_template_that_loads,
+    template_is_up,
+    use_template,
+)
 from tracescribe.runs.executors.worker_remains import end_remains, remove_temporary, temporary_folder
 from tracescribe.runs.store import errors as store_errors
 from tracescribe.runs.store.errors import StoreError
@@ -39,6 +44,8 @@ LOOK_SECONDS = 1.0
 """Between two looks at who is alive and how the job stands."""
 DRAIN_SECONDS = 10.0
 """For workers that are told to end, before they are ended."""
+LOADING_SECONDS = 120.0
+"""For the template to load what workers need; one that takes longer is waited for by its first worker, deaf to Ctrl-C."""
 MAX_STARTS_IN_A_ROW = 3
 """Workers that end before they are up: the fault is then no case's."""
 
@@ -74,6 +81,7 @@ class WorkerGroup:
         use_template(getattr(function, "preload", ()))
         self._observer = Observer(store, self.supervisor_id)
         self._cancelled_at: float | None = None
+        self._loading_since: float | None = None
         adopt_orphans()
 
     @property
@@ -115,12 +123,15 @@ class WorkerGroup:
                 self._changed = False
                 state, looked = self.look_around(), time.monotonic()
                 self._end_cancelled(state)
+            wanted = 0
             if state.is_open and self._fault is None:
-                for _ in range(min(self._n, state.n_open) - len(self._workers)):
-                    self._start()
-            if not self._workers and not self._changed:
+                wanted = max(0, min(self._n, state.n_open) - len(self._workers))
+            loading = wanted > 0 and self._is_loading()
+            for _ in range(0 if loading else wanted):
+                self._start()
+            if not self._workers and not self._changed and not loading:
                 break
-            self._listen(min(0.5, LOOK_SECONDS))
+            self._listen(0.05 if loading else min(0.5, LOOK_SECONDS))
             self._end_late()
         if self._fault is not None:
             raise self._fault
@@ -141,6 +152,7 @@ class WorkerGroup:
                 self._listen(0.2)
         finally:
             with undisturbed():
+                end_template_that_loads()
                 for worker in list(self._workers):
                     worker.kill()
                     self._drop(worker)
@@ -150,6 +162,16 @@ class WorkerGroup:
                         leases.leave_with_workers(self._store, self.supervisor_id)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _is_loading(self) -> bool:
+        """Whether a worker that is started now would have to wait for the template."""
+        with undisturbed():
+            if template_is_up():
+                self._loading_since = None
+                return False
+        if self._loading_since is None:
+            self._loading_since = time.monotonic()
+        return time.monotonic() - self._loading_since < LOADING_SECONDS
 
     def _start(self) -> None:
         worker_id = new_worker_id()

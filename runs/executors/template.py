@@ -15,6 +15,8 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# who only asks whether there is a GPU while libraries are loaded must not begin with CUDA, which no fork survives
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 import sqlalchemy  # noqa: F401
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from tracescribe.runs.executors.local_worker import WorkerOrders, live
@@ -20,6 +21,8 @@ from tracescribe.runs.executors.worker_remains import end_family
 
 MAX_MESSAGE_BYTES = 1 << 16
 """What a worker says is a few hundred bytes."""
+TEMPLATE_NAME = "tracescribe"
+"""Name of the template among the processes of the system, as `top` shows it, once it has loaded everything."""
 _END_POLLS, _END_SECONDS = 100, 0.02
 
 
@@ -30,7 +33,30 @@ def use_template(modules: Sequence[str]) -> None:
         modules: beside what every worker needs.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tracescribe.runs.executors.template", *modules])
+    executors = "tracescribe.runs.executors"
+    context.set_forkserver_preload([f"{executors}.template", *modules, f"{executors}.template_up"])
+
+
+def template_is_up() -> bool:
+    """Start the template where it does not run; whether it has loaded everything, and forks a worker at once.
+
+    A worker that is started before it is up waits for it, and so does Ctrl-C. True also where the system does not tell.
+    """
+    _begin_template()
+    pid = _template_pid()
+    try:
+        return pid is None or Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == TEMPLATE_NAME
+    except OSError:
+        return not Path("/proc/self/comm").exists()  # it is gone: the next call starts another
+
+
+def end_template_that_loads() -> None:
+    """End the template unless it is up: nobody waits for it any more, and it would only hear of that when it is up."""
+    pid = _template_pid()
+    if pid is not None:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() != TEMPLATE_NAME:
+                os.kill(pid, signal.SIGKILL)
 
 
 def _begin_template() -> None:
@@ -44,6 +70,11 @@ def _begin_template() -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _template_pid() -> int | None:
+    """Process id of the template; None where this version of Python keeps it elsewhere, or it was never started."""
+    return getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
 
 
 class WorkerProcess:

@@ -136,16 +136,16 @@ def _told_how_to_go_on(job_id: str) -> Iterator[None]:
 def _execute(address: StoreAddress, job_id: str, specification: JobSpecification, workers: int | None) -> None:
     from tracescribe.runs.executors.interpret_cases import InterpretCases
 
-    executor = specification.executor
+    executor, function = specification.executor, InterpretCases(specification.agent.spec)
     if executor.kind == "ray":
         from tracescribe.runs.executors.ray_cluster import run_on_ray
 
         asked = executor if workers is None else executor.model_copy(update={"workers": workers})
-        run_on_ray(address, job_id, InterpretCases(), asked)
+        run_on_ray(address, job_id, function, asked)
         return
     from tracescribe.runs.executors.local_run import run_locally
 
-    run_locally(address, job_id, InterpretCases(), workers=workers or executor.workers)
+    run_locally(address, job_id, function, workers=workers or executor.workers)
 
 
 def _seal(address: StoreAddress) -> None:

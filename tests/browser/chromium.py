@@ -58,11 +58,13 @@ def stand_still(page: Any) -> None:
 
 
 IN_EFFECT = """async () => {
-  for (;;) {
+  const end = Date.now() + 90000;
+  while (Date.now() < end) {
     const answer = await fetch('/static/app.css?intercepted', {cache: 'no-store'}).catch(() => null);
     if (answer?.status === 204) return;
     await new Promise(done => setTimeout(done, 20));
   }
+  throw new Error('the interception is not in effect after 90 s');
 }"""
 
 

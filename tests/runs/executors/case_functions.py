@@ -109,6 +109,6 @@ class Mishap:
 
 @dataclass(frozen=True)
 class SlowToLoad(Nothing):
-    """Needs a library that loads for as long as a test wants (see `slow_library`)."""
+    """Needs a library that loads for ever (see `slow_library`)."""
 
     preload = ("tests.runs.executors.slow_library",)

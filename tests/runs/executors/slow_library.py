@@ -1,4 +1,4 @@
-"""What the template of `SlowToLoad` loads: it says that loading has begun, and ends when it may."""
+"""What the template of `SlowToLoad` loads: it says who has begun to load, and never ends."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 if "SLOW_TO_LOAD" in os.environ:
     begun = Path(os.environ["SLOW_TO_LOAD"])
-    begun.touch()
-    while not begun.with_suffix(".go").exists():
+    with begun.with_suffix(".part").open("w") as stream:
+        stream.write(str(os.getpid()))
+    begun.with_suffix(".part").rename(begun)
+    while True:
         time.sleep(0.02)

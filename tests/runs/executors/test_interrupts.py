@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from tests.runs.executors.test_local_run import ROOT, wait_until
 from tracescribe.runs.executors import leases
 from tracescribe.runs.executors.interrupts import ended_by_signals, in_haste, stop_if_asked, undisturbed
 from tracescribe.runs.executors.liveness import new_worker_id, register, standing
+from tracescribe.runs.executors.process_identity import identify
 from tracescribe.runs.executors.worker import work_on_job
 from tracescribe.runs.store.database import Store, StoreAddress
 from tracescribe.runs.store.tables import workers
@@ -118,16 +118,19 @@ def test_a_worker_that_comes_when_its_supervisor_has_left_does_nothing(address: 
 
 
 @pytest.mark.batch
-def test_ctrl_c_of_a_terminal_reaches_the_run_alone(address: StoreAddress, store: Store, tmp_path: Path) -> None:
-    """The terminal sends it to every process of the call, also to the template, which still loads its libraries."""
+@pytest.mark.parametrize("stage", [1, 2], ids=["before the first line", "in the middle of a library"])
+def test_ctrl_c_of_a_terminal_reaches_the_run_alone(
+    address: StoreAddress, store: Store, tmp_path: Path, stage: int
+) -> None:
+    """The terminal sends it to every process of the call, also to the template, which still loads its libraries: the run
+    ends at once, takes the template with it, and is the only one that says anything."""
     put_job(store, "job", ["case"])
-    stages = [tmp_path / "stage 1", tmp_path / "stage 2"]  # before its first line, and in the middle of a library
+    begun = tmp_path / "begun"
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys, runpy\n"
         "if any('forkserver' in argument for argument in sys.orig_argv):\n"
-        f"    os.environ['SLOW_TO_LOAD'] = {str(stages[0])!r}\n"
-        f"    runpy.run_path({str(Path(slow_library.__file__))!r})\n"
-        f"    os.environ['SLOW_TO_LOAD'] = {str(stages[1])!r}\n"
+        f"    os.environ['SLOW_TO_LOAD'] = {str(begun)!r}\n"
+        f"    if {stage} == 1: runpy.run_path({str(Path(slow_library.__file__))!r})\n"
     )
     code = (
         "from pathlib import Path; from tests.runs.executors.case_functions import SlowToLoad; "
@@ -146,14 +149,14 @@ def test_ctrl_c_of_a_terminal_reaches_the_run_alone(address: StoreAddress, store
         start_new_session=True,
     )
     try:
-        for stage in stages:
-            wait_until(functools.partial(lambda one: one.exists() or process.poll() is not None, stage))
-            os.killpg(process.pid, signal.SIGINT)
-            stage.with_suffix(".go").touch()
-        _, err = process.communicate(timeout=300)
+        wait_until(lambda: begun.exists() or process.poll() is not None)
+        template = identify(int(begun.read_text()))
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=300)  # nobody lets the library go on
     finally:
         process.kill()
         process.communicate()
+    wait_until(lambda: template.is_gone() is True)
     assert process.returncode not in (0, None)
     assert err.count("Traceback") == 1, err  # of the run itself, which nobody catches here
     assert "run_locally" in err
