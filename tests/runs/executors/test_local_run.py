@@ -145,6 +145,24 @@ def test_a_start_that_fails_once_is_tried_again(
     assert_all_done_once(store, 1)
 
 
+def test_a_template_that_never_says_that_it_is_up_is_not_waited_for_for_ever(
+    address: StoreAddress, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the system shows no names of processes."""
+    put_job(store, "job", ["case"])
+    asked = list[float]()
+
+    def is_up() -> bool:
+        asked.append(time.monotonic())
+        return False
+
+    monkeypatch.setattr(local, "template_is_up", is_up)
+    monkeypatch.setattr(local, "LOADING_SECONDS", 0.5)
+    assert run_locally(address, "job", Repeat(), workers=1).status == "done"
+    assert len(asked) > 1 and asked[-1] - asked[0] >= 0.5
+    assert_all_done_once(store, 1)
+
+
 def test_an_unknown_job_is_told(address: StoreAddress) -> None:
     with pytest.raises(UnknownIdError, match="no job 'none'"):
         run_locally(address, "none", Repeat())
