@@ -59,5 +59,6 @@ if [ "$require" = yes ]; then
   fi
 fi
 
-# some of a test is waiting, so three processes of tests for two cores; a file stays in one of them, for what its tests share
-OMP_NUM_THREADS=1 python -m pytest -m batch -n "${BATCH_PROCESSES:-3}" --dist loadfile -rs --durations=15 "$@"
+# some of a test is waiting, so three processes of tests for two cores; a file stays in one of them, for what its tests share;
+# only the folders with the tests are read
+OMP_NUM_THREADS=1 python -m pytest -m batch -o "testpaths=tests/batch tests/runs" -n "${BATCH_PROCESSES:-3}" --dist loadfile -rs --durations=15 "$@"

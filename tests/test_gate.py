@@ -63,6 +63,17 @@ def test_the_type_check_does_not_need_the_extras() -> None:
     assert {"ray", "playwright"} <= seen
 
 
+@pytest.mark.parametrize(("marker", "folders"), [("batch", {"batch", "runs"}), ("browser", {"browser"})])
+def test_the_long_suites_are_where_their_scripts_look(marker: str, folders: set[str]) -> None:
+    """Each script reads its own folders alone: a marked test elsewhere would be run by nobody."""
+    mark = f"pytest.mark.{marker}"
+    marked = [path for path in (ROOT / "tests").rglob("*.py") if mark in path.read_text(encoding="utf-8")]
+    found = {path.relative_to(ROOT / "tests").parts[0] for path in marked} - {Path(__file__).name}
+    script = (ROOT / "scripts" / f"check_{marker}.sh").read_text(encoding="utf-8")
+    assert found == folders
+    assert all(f"tests/{folder}" in script for folder in folders)
+
+
 def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Line and first part of the name of every module that is imported by a statement."""
     for node in ast.walk(tree):
