@@ -2,7 +2,7 @@
 
 Processes, kills, HTTP, databases and files are real; only the language model behind the server is fake. Every job is
 compared with one that nobody disturbed. `KILL_TEST_PROMPTS` takes other than fifty prompts (times four seeds), and kills in
-proportion: the gate takes half.
+proportion, ten at least: the gate takes half, or a fifth where it is slow.
 """
 
 from __future__ import annotations

@@ -34,8 +34,6 @@ state = {"threads": len(os.listdir("/proc/self/task")), "sockets": sum(connectio
 print(json.dumps(state))
 """
 WORKED = """
-from pathlib import Path
-
 from tests.runs.executors.case_jobs import put_cases
 from tracescribe.runs.executors.case_queue import lease_next
 from tracescribe.runs.executors.interpret_cases import InterpretCases

@@ -148,7 +148,7 @@ def test_a_start_that_fails_once_is_tried_again(
 def test_a_template_that_never_says_that_it_is_up_is_not_waited_for_for_ever(
     address: StoreAddress, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the system shows no names of processes."""
+    """As where a process may not change its own name."""
     put_job(store, "job", ["case"])
     asked = list[float]()
 
