@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,41 +17,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tracer.tiny_pair import TinyShape, make_pair
-from tracescribe.tracer import embedded
+from tests.tracer.scanning import CONTEXT, SHAPE, in_child, words
+from tests.tracer.tiny_pair import make_pair
 from tracescribe.tracer.clean_run import clean_run
 from tracescribe.tracer.corpus import FileCorpus
 from tracescribe.tracer.corpus_windows import Window, WindowReader, WindowRules, lead_ids
 from tracescribe.tracer.errors import EvidenceError, OutputError, SettingError, UnknownIdError
-from tracescribe.tracer.evidence import ScanSettings, read_corpus, scan
+from tracescribe.tracer.evidence import ScanSettings, scan
 from tracescribe.tracer.evidence_checkpoint import CHECKPOINT, FAN_IN, only_one
 from tracescribe.tracer.evidence_manifest import MANIFEST
 from tracescribe.tracer.evidence_scan import build, remove_scan
 from tracescribe.tracer.evidence_store import EvidenceStore
 from tracescribe.tracer.feature_files import FeatureFiles
 from tracescribe.tracer.graph import FeatureRef
-from tracescribe.tracer.models import LanguageModel, load_model
+from tracescribe.tracer.models import LanguageModel
 from tracescribe.tracer.scan_plan import FIXED_BYTES, BuildSettings, plan_scan
-from tracescribe.tracer.transcoders import TranscoderSet, load_transcoders
+from tracescribe.tracer.transcoders import TranscoderSet
 from tracescribe.tracer.window_runs import run_windows
 
-SHAPE = TinyShape(jump=True)
-CONTEXT = 12
 SMALL = BuildSettings(context_size=CONTEXT, max_memory=4 << 20, batch_tokens=256, sample_tokens=400, shard_tokens=128)
 """Many small shards, so that runs are merged and there is much to kill."""
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 KILLS = 5
+ROOT = Path(__file__).parents[2]
 Pair = tuple[LanguageModel, TranscoderSet]
-
-
-def words(n_documents: int, seed: int = 0, longest: int = 40) -> list[str]:
-    """Documents of random words, some longer than a window, some twice."""
-    draw = random.Random(seed)
-    texts = [
-        " ".join(f"w{draw.randrange(3, 40)}" for _ in range(draw.randrange(1, longest))) for _ in range(n_documents)
-    ]
-    texts[n_documents // 2] = texts[0]
-    return texts
 
 
 @pytest.fixture(scope="module")
@@ -216,21 +206,6 @@ def test_the_sample_is_bounded_and_random(files: FeatureFiles) -> None:
     assert 0 < sample.is_test.sum() < sample.n_sentences
 
 
-def in_child(work: Callable[[Callable[[str], object]], object]) -> tuple[int, int]:
-    """Fork; the child does the work and writes what it is told. Returns its process id and the pipe's end."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writer)
-        return child, reader
-    code = 1
-    try:
-        work(lambda stage: os.write(writer, stage[:1].encode()))
-        code = 0
-    finally:
-        os._exit(code)
-
-
 def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
     pair: Pair, corpus: FileCorpus, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -293,64 +268,35 @@ def test_done_shards_are_not_done_again(
     assert sum(seen) == manifest.n_windows, "a finished scan is left as it is"
 
 
-def test_memory_stays_within_the_limit_on_ten_times_the_corpus(pair: Pair, tmp_path: Path) -> None:
-    """Growth of the resident set over the whole scan, measured in a process of its own."""
-    limit = 4 << 20
-    growth: dict[int, int] = {}
-    for times in (1, 10):
-        path = tmp_path / f"{times}.txt"
-        path.write_text("\n".join(words(250 * times, seed=times)) + "\n", encoding="utf-8")
-        told = tmp_path / f"{times}.json"
-
-        def measured(_: Callable[[str], object], path: Path = path, told: Path = told, times: int = times) -> None:
-            settings = BuildSettings(context_size=CONTEXT, max_memory=limit, sample_tokens=500)
-            build(*pair, FileCorpus(path), tmp_path / "warm", settings, stop_after=1)
-            told.write_text(json.dumps(_growth(lambda: build(*pair, FileCorpus(path), tmp_path / "scan", settings))))
-            remove_scan(tmp_path / "warm")
-            remove_scan(tmp_path / "scan")
-
-        child, reader = in_child(measured)
-        os.close(reader)
-        assert os.waitpid(child, 0)[1] == 0
-        growth[times] = json.loads(told.read_text())
-    assert growth[10] < growth[1] + 3 * limit, growth  # ten times the smaller one's would be more
-    assert growth[10] < 8 * limit, growth
+def test_memory_stays_within_the_limit_on_ten_times_the_corpus(tmp_path: Path) -> None:
+    limit, no_limit = 4 << 20, 1 << 30
+    growth = growth_of_scans("by-corpus", tmp_path, limit, no_limit)
+    once, ten_times = growth[limit]
+    assert ten_times < once + 3 * limit, growth
+    assert ten_times < 8 * limit, growth
+    assert growth[no_limit][1] > 8 * limit, "the limit is what held the first one"
 
 
 def test_a_scan_takes_the_limit_and_a_fixed_amount_at_most(tmp_path: Path) -> None:
     """The embedded model, from before the first import of the Parquet library; with more allowed it takes more."""
-    model, transcoders = load_model("embedded"), load_transcoders("embedded")
-    path = tmp_path / "corpus.txt"
-    path.write_text("\n".join(read_corpus(embedded.corpus_path())[:3000]), encoding="utf-8")
-    growth: dict[int, int] = {}
-    for limit in (64 << 20, 1 << 30):
-        told = tmp_path / f"{limit}.json"
-
-        def measured(_: Callable[[str], object], limit: int = limit, told: Path = told) -> None:
-            settings = BuildSettings(max_memory=limit)
-            folder = tmp_path / f"scan{limit}"
-            told.write_text(json.dumps(_growth(lambda: build(model, transcoders, FileCorpus(path), folder, settings))))
-
-        child, reader = in_child(measured)
-        os.close(reader)
-        assert os.waitpid(child, 0)[1] == 0
-        growth[limit] = json.loads(told.read_text())
-        assert growth[limit] < limit + FIXED_BYTES, growth
-    assert growth[1 << 30] > (64 << 20) + FIXED_BYTES, "the limit is what held the first one"
+    low, high = 64 << 20, 1 << 30
+    growth = growth_of_scans("by-limit", tmp_path, low, high)
+    assert growth[low] < low + FIXED_BYTES < growth[high] < high + FIXED_BYTES, growth
 
 
-def _growth(work: Callable[[], object]) -> int:
-    """Bytes that the resident set grows by at its highest; what earlier work freed and still holds is given back first."""
-    ctypes.CDLL(None).malloc_trim(0)
-    before = _kilobytes("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    work()
-    return (_kilobytes("VmHWM") - before) * 1024
-
-
-def _kilobytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+def growth_of_scans(by: str, folder: Path, *limits: int) -> dict[int, Any]:
+    """Measured in a new process: a fork of this one would hold what the tests before it left in memory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.tracer.scan_growth", by, str(folder / "scans"), *map(str, limits)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {int(limit): growth for limit, growth in json.loads(done.stdout).items()}
 
 
 def test_another_plan_is_refused(pair: Pair, corpus: FileCorpus, undisturbed: Path, tmp_path: Path) -> None:
