@@ -28,6 +28,7 @@ from tracescribe.runs.executors.worker_process import (
     WorkerProcess,
     end_template_that_loads,
     template_is_up,
+    template_pid,
     use_template,
 )
 from tracescribe.runs.executors.worker_remains import end_remains, remove_temporary, temporary_folder
@@ -82,6 +83,7 @@ class WorkerGroup:
         self._observer = Observer(store, self.supervisor_id)
         self._cancelled_at: float | None = None
         self._loading_since: float | None = None
+        self._loading_pid: int | None = None
         adopt_orphans()
 
     @property
@@ -169,8 +171,12 @@ class WorkerGroup:
             if template_is_up():
                 self._loading_since = None
                 return False
+            pid = template_pid()
         if self._loading_since is None:
             self._loading_since = time.monotonic()
+        elif pid != self._loading_pid:
+            self._false_start("the process that they are forked from ended while it loaded libraries")
+        self._loading_pid = pid
         return time.monotonic() - self._loading_since < LOADING_SECONDS
 
     def _start(self) -> None:

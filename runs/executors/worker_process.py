@@ -43,20 +43,29 @@ def template_is_up() -> bool:
     A worker that is started before it is up waits for it, and so does Ctrl-C. True also where the system does not tell.
     """
     _begin_template()
-    pid = _template_pid()
+    pid = template_pid()
     try:
-        return pid is None or Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == TEMPLATE_NAME
+        return pid is None or _has_loaded(pid)
     except OSError:
         return not Path("/proc/self/comm").exists()  # it is gone: the next call starts another
 
 
 def end_template_that_loads() -> None:
     """End the template unless it is up: nobody waits for it any more, and it would only hear of that when it is up."""
-    pid = _template_pid()
+    pid = template_pid()
     if pid is not None:
         with suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() != TEMPLATE_NAME:
+            if not _has_loaded(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def template_pid() -> int | None:
+    """Process id of the template; None where this version of Python keeps it elsewhere, or it was never started."""
+    return getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+
+
+def _has_loaded(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == TEMPLATE_NAME
 
 
 def _begin_template() -> None:
@@ -70,11 +79,6 @@ def _begin_template() -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _template_pid() -> int | None:
-    """Process id of the template; None where this version of Python keeps it elsewhere, or it was never started."""
-    return getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
 
 
 class WorkerProcess:

@@ -112,3 +112,10 @@ class SlowToLoad(Nothing):
     """Needs a library that loads for ever (see `slow_library`)."""
 
     preload = ("tests.runs.executors.slow_library",)
+
+
+@dataclass(frozen=True)
+class DiesOfLoading(Nothing):
+    """Needs a library that ends the process which loads it (see `dying_library`)."""
+
+    preload = ("tests.runs.executors.dying_library",)
