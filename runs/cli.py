@@ -19,6 +19,7 @@ import typer
 
 from tracescribe.runs import terminal
 from tracescribe.runs.commands import register
+from tracescribe.runs.commands.only_called import only_called
 from tracescribe.runs.commands.plain_command import PlainGroup
 from tracescribe.tracer.errors import TracescribeError
 from tracescribe.tracer.provenance import version
@@ -120,7 +121,7 @@ def _terminated_as_interrupted() -> Iterator[threading.Event]:
 
 def _run(arguments: list[str], debug: bool, terminated: threading.Event) -> int:
     try:
-        code = app(args=arguments, prog_name="tracescribe", standalone_mode=False)
+        code = only_called(app, arguments)(args=arguments, prog_name="tracescribe", standalone_mode=False)
     except TracescribeError as error:
         return _fail(str(error), error.exit_code, debug)
     except typer.TyperException as error:

@@ -6,13 +6,16 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from tracescribe.runs import cli
 from tracescribe.runs.command_reference import reference
+from tracescribe.runs.commands.only_called import only_called
 from tracescribe.tracer.errors import InputError, TracescribeError, WorkError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,7 +45,7 @@ def _fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def raising(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", raising)
+    monkeypatch.setattr(cli, "only_called", lambda *_: raising)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -177,6 +180,45 @@ def test_a_reader_that_went_away_is_no_error() -> None:
     process.stderr.close()
     process.wait()
     assert "Traceback" not in errors
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """How each command and each group is called, and whether it is a group."""
+    children = getattr(command, "commands", {})
+    yield path, bool(children)
+    for name, child in children.items():
+        yield from _commands(child, (*path, name))
+
+
+def test_a_command_that_is_built_alone_is_as_among_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its help, a group's, and what is said about an option or a command that there is not."""
+
+    def told(application: Any, line: list[str]) -> object:
+        try:
+            code = application(args=line, prog_name="tracescribe", standalone_mode=False)
+        except typer.TyperException as error:
+            code = str(error)
+        return code, capsys.readouterr()
+
+    whole = typer.main.get_command(cli.app)
+    every = list(_commands(whole))
+    lines = [[*path, ending] for path, _ in every for ending in ("--help", "--nope")]
+    lines += [[*path, "nope"] for path, is_group in every if is_group]
+    assert len(lines) > 150
+    for line in lines:
+        assert told(only_called(cli.app, line), line) == told(whole, line), line
+
+
+def test_nothing_but_what_is_called_is_built() -> None:
+    def built(*line: str) -> list[tuple[str, ...]]:
+        return [
+            path for path, is_group in _commands(typer.main.get_command(only_called(cli.app, line))) if not is_group
+        ]
+
+    assert built("jobs", "list", "--json") == [("jobs", "list")]
+    assert built("explain-edge", "jobs", "list") == [("explain-edge",)]
+    assert {path[0] for path in built("jobs", "--help")} == {"jobs"} and len(built("jobs", "--help")) > 5
+    assert built("job", "list") == built("--version") == built() and len(built()) > 60
 
 
 def test_every_command_prints_json_if_it_prints_a_result() -> None:
