@@ -48,7 +48,7 @@ DRAIN_SECONDS = 10.0
 LOADING_SECONDS = 120.0
 """For the template to load what workers need; one that takes longer is waited for by its first worker, deaf to Ctrl-C."""
 MAX_STARTS_IN_A_ROW = 3
-"""Workers that end before they are up: the fault is then no case's."""
+"""Workers, or their template, that end before they are up: the fault is then no case's."""
 
 
 class WorkerGroup:
@@ -166,7 +166,7 @@ class WorkerGroup:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _is_loading(self) -> bool:
-        """Whether a worker that is started now would have to wait for the template."""
+        """Whether a worker that is started now would have to wait for the template; one that died of it is a false start."""
         with undisturbed():
             if template_is_up():
                 self._loading_since = None

@@ -164,28 +164,23 @@ def test_a_template_that_never_says_that_it_is_up_is_not_waited_for_for_ever(
 
 
 @pytest.mark.batch
-def test_a_template_that_dies_whenever_it_loads_is_told(address: StoreAddress, store: Store, tmp_path: Path) -> None:
+def test_a_template_that_dies_whenever_it_loads_is_told(
+    address: StoreAddress, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As with a library that does not fit the machine: another is started a few times, however long one may load."""
     put_job(store, "job", ["case"])
     begun = tmp_path / "begun"
+    monkeypatch.setenv("DIES_OF_LOADING", str(begun))
     code = (
-        "from pathlib import Path; from tests.runs.executors.case_functions import DiesOfLoading; "
-        "from tracescribe.runs.executors import local; from tracescribe.runs.executors.local_run import run_locally; "
-        "from tracescribe.runs.store.database import StoreAddress; local.LOADING_SECONDS = 1e9; "
-        f"run_locally(StoreAddress({address.url!r}, {address.artefacts!r}, Path({str(address.scratch)!r})), "
-        "'job', DiesOfLoading(), workers=1)"
+        "from tests.runs.executors.case_functions import DiesOfLoading\n"
+        "from tracescribe.runs.executors import local\n"
+        "local.LOADING_SECONDS = 1e9\n"
+        f"try: run_locally({_told(address)}, 'job', DiesOfLoading(), workers=1)\n"
+        "except local.WorkError as error: print(error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "DIES_OF_LOADING": str(begun)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "WorkError: 3 worker processes ended before they were up (the process that they are" in done.stderr
+    with process_of(code, heard=subprocess.PIPE) as run:
+        said, _ = run.communicate(timeout=PATIENCE)
+    assert said.startswith(b"3 worker processes ended before they were up (the process that they are forked from")
     assert len(begun.read_text().splitlines()) >= local.MAX_STARTS_IN_A_ROW
     assert rows(store)["job.0"].status == "waiting"
 
